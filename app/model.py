@@ -1,4 +1,5 @@
-"""The values that travel through the rooms: records, requests, rows and answers. All frozen, none shows its data in a repr.
+"""The values that travel through the rooms: records, requests, rows and answers. All are frozen.
+
 
 Every repr shows positions and ids only: the rest is health data and reprs end up in logs and tracebacks.
 """
@@ -64,7 +65,7 @@ class Record:
 class Envelope:
     """A record whose form was recognised.
 
-    Source: design 3. `id` and `source` are given once they have passed their rule, else None. A plain record with a key of
+    `id` and `source` are given once they have passed their rule, else None. A plain record with a key of
     its own and no source header has `source_from_customer`: its source is known as soon as its customer is.
     """
 
@@ -177,7 +178,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Patient:
-    """A row of `patients`: the one profile of its customer. `effective_at` is the newest effective time applied to it."""
+    """A row of `patients`: the one profile of its customer. `effective_at`: the newest effective time applied."""
 
     patient: str
     customer: str
