@@ -24,6 +24,11 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
     @property
+    def weight(self) -> int:
+        """Which code a refusal with several faults carries: the smallest, being the most fundamental."""
+        return _WEIGHT.get(self, len(_WEIGHT))
+
+    @property
     def status(self) -> int:
         """The HTTP status that the REST operation would have returned."""
         return _STATUS.get(self, 400)
@@ -34,6 +39,20 @@ _STATUS = {
     ErrorCode.CUSTOMER_NOT_FOUND: 404,
     ErrorCode.PATIENT_NOT_FOUND: 404,
     ErrorCode.INTERNAL_ERROR: 500,
+}
+
+
+_WEIGHT = {
+    code: weight
+    for weight, code in enumerate(
+        [
+            ErrorCode.RECORD_TOO_LARGE,
+            ErrorCode.INVALID_JSON,
+            ErrorCode.INVALID_EVENT,
+            ErrorCode.CUSTOMER_MISSING,
+            ErrorCode.VALIDATION_FAILED,
+        ]
+    )
 }
 
 
@@ -54,6 +73,7 @@ class FaultCode(StrEnum):
     IDENTIFIER_INVALID = "identifier_invalid"
     SOURCE_RESERVED = "source_reserved"
     TIME_INVALID = "time_invalid"
+    LETTER_INVALID = "letter_invalid"
     DATA_AMBIGUOUS = "data_ambiguous"
     DATA_NOT_BASE64 = "data_not_base64"
     # the customer
@@ -99,6 +119,7 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.IDENTIFIER_INVALID: "must be 1 to 255 bytes of UTF-8 without control characters",
     FaultCode.SOURCE_RESERVED: "must not begin with kafka:",
     FaultCode.TIME_INVALID: "must be a time as in RFC 3339",
+    FaultCode.LETTER_INVALID: "must be the header of a dead letter, unchanged",
     FaultCode.DATA_AMBIGUOUS: "must be given as data or as data_base64, not both",
     FaultCode.DATA_NOT_BASE64: "must be base64",
     FaultCode.CUSTOMER_MISSING: "no customer is named",
@@ -142,6 +163,13 @@ class Refusal:
 
     error: ErrorCode
     faults: tuple[Fault, ...]
+
+    @staticmethod
+    def merge(first: Refusal | None, second: Refusal | None) -> Refusal | None:
+        """Both refusals as one: every fault, under the more fundamental code."""
+        if first is None or second is None:
+            return first or second
+        return Refusal(min(first.error, second.error, key=lambda code: code.weight), first.faults + second.faults)
 
 
 class WorkerError(Exception):

@@ -100,7 +100,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-Optional_ = str | None | Literal[Unset.UNSET]
+OptionalText = str | None | Literal[Unset.UNSET]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -116,9 +116,9 @@ class PatientData:
     state: str
     postal_code: str
     country: str
-    gender: Optional_ = UNSET
-    email: Optional_ = UNSET
-    address2: Optional_ = UNSET
+    gender: OptionalText = UNSET
+    email: OptionalText = UNSET
+    address2: OptionalText = UNSET
     patient: str | None = None
 
     def __repr__(self) -> str:

@@ -1,0 +1,257 @@
+"""Which of the accepted forms a record has, and what it says of itself there."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.envelope.headers import LETTER, HeaderMap
+from app.envelope.json import NotReadable, read_json
+from app.errors import ErrorCode, Fault, FaultCode, Refusal
+from app.model import EVENT_TYPE, Envelope, Position, Record
+
+MAX_VALUE = 1024 * 1024
+MAX_IDENTIFIER = 255
+_STRUCTURED = "application/cloudevents+json"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_LETTER_RULES = {
+    "topic": re.compile(r"[A-Za-z0-9._-]{1,249}"),
+    "partition": re.compile(r"[0-9]{1,9}"),
+    "offset": re.compile(r"[0-9]{1,18}"),
+    "timestamp": re.compile(r"-1|[0-9]{1,15}"),
+}
+
+
+@dataclass(slots=True)
+class _Event:
+    """What the form of a record yields, before its data is looked into."""
+
+    id: str | None
+    source: str | None
+    source_from_customer: bool = False
+    subject: str | None = None
+    time: datetime | None = None
+
+
+def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
+    """Recognise the form of a record. Never raises: what is wrong is in `refusal`."""
+    if record.undecodable:
+        return Envelope(
+            record=record,
+            position=record.position,
+            id=record.position.id,
+            source=f"kafka:{record.position.topic}",
+            refusal=_refuse(ErrorCode.INVALID_EVENT, FaultCode.NOT_DECODABLE),
+        )
+    headers = HeaderMap(record.headers)
+    faults = headers.faults
+    position = _letter_position(headers) or record.position
+    value, unreadable = _read_value(record.value)
+    if "ce_specversion" in headers:
+        event = _cloud_event(_Attributes.of_headers(headers), faults)
+    elif _is_structured(headers, value):
+        if unreadable is None and type(value) is dict:
+            event = _cloud_event(_Attributes.of_object(value, faults), faults)
+            value, unreadable = _data_of(value)
+        else:  # declared to be an event, but it cannot be seen which
+            event = _Event(id=None, source=None)
+            unreadable = unreadable or _refuse(ErrorCode.INVALID_EVENT, FaultCode.NOT_AN_OBJECT)
+    elif "idempotency-key" in headers:
+        event = _plain_with_key(headers, faults)
+    else:
+        event = _Event(position.id, f"kafka:{position.topic}")
+    readable = unreadable is None
+    named, patient = _named_in(value) if readable else (None, None)
+    refusal = Refusal(ErrorCode.INVALID_EVENT, tuple(faults)) if faults else None
+    if named and event.subject and named != event.subject:
+        mismatch = Refusal(ErrorCode.VALIDATION_FAILED, (Fault("/customer", FaultCode.CUSTOMER_MISMATCH),))
+        refusal = Refusal.merge(refusal, mismatch)
+    return Envelope(
+        record=record,
+        position=position,
+        id=event.id,
+        source=event.source,
+        source_from_customer=event.source_from_customer,
+        named_customer=named or event.subject,
+        key_customer=_key_customer(record.key) if customer_from_key else None,
+        patient=patient,
+        event_time=event.time,
+        replayed_letter=position is not record.position,
+        data=value if readable else None,
+        readable=readable,
+        refusal=Refusal.merge(refusal, unreadable),
+        passed_on=headers.passed_on(),
+    )
+
+
+def _refuse(error: ErrorCode, code: FaultCode) -> Refusal:
+    return Refusal(error, (Fault("", code),))
+
+
+def _read_value(value: bytes | None) -> tuple[Any, Refusal | None]:
+    if value is None:
+        return None, _refuse(ErrorCode.INVALID_JSON, FaultCode.NO_VALUE)
+    if len(value) > MAX_VALUE:
+        return None, _refuse(ErrorCode.RECORD_TOO_LARGE, FaultCode.TOO_LARGE)
+    if value[:1] == b"\0":  # a Confluent frame: never the begin of JSON
+        value = value[5:]
+    try:
+        return read_json(value), None
+    except NotReadable as error:
+        return None, _refuse(ErrorCode.INVALID_JSON, error.code)
+
+
+def _is_structured(headers: HeaderMap, value: Any) -> bool:
+    content_type = (headers.raw("content-type") or b"")[: len(_STRUCTURED)]
+    declared = content_type.lower() == _STRUCTURED.encode()
+    return declared or (type(value) is dict and "specversion" in value)
+
+
+class _Attributes:
+    """The CloudEvents attributes, wherever they stood. One that is null counts as absent."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: dict[str, str | None]) -> None:
+        self._of = of
+
+    @classmethod
+    def of_headers(cls, headers: HeaderMap) -> _Attributes:
+        names = ("specversion", "id", "source", "type", "time", "subject")
+        return cls({name: headers.text(f"ce_{name}") for name in names if f"ce_{name}" in headers})
+
+    @classmethod
+    def of_object(cls, event: dict[str, Any], faults: list[Fault]) -> _Attributes:
+        codes = {
+            "specversion": FaultCode.WRONG_SPECVERSION,
+            "type": FaultCode.WRONG_TYPE,
+            "id": FaultCode.IDENTIFIER_INVALID,
+            "source": FaultCode.IDENTIFIER_INVALID,
+            "subject": FaultCode.CUSTOMER_INVALID,
+            "time": FaultCode.TIME_INVALID,
+        }
+        values: dict[str, str | None] = {}
+        for name, code in codes.items():
+            value = event.get(name)
+            if value is not None and not isinstance(value, str):
+                faults.append(Fault(f"/{name}", code))
+                value = ""  # faulty, which is not the same as absent
+            values[name] = value
+        return cls(values)
+
+    def __getitem__(self, name: str) -> str | None:
+        return self._of.get(name)
+
+
+def _cloud_event(attributes: _Attributes, faults: list[Fault]) -> _Event:
+    told = {fault.field for fault in faults}
+
+    def fault(name: str, code: FaultCode) -> None:
+        if f"/{name}" not in told:
+            faults.append(Fault(f"/{name}", code))
+
+    if attributes["specversion"] != "1.0":
+        fault("specversion", FaultCode.WRONG_SPECVERSION)
+    if attributes["type"] != EVENT_TYPE:
+        fault("type", FaultCode.MISSING if attributes["type"] is None else FaultCode.WRONG_TYPE)
+    event = _Event(id=None, source=None, subject=attributes["subject"] or None)
+    for name in ("id", "source"):
+        value = attributes[name]
+        if value is None:
+            fault(name, FaultCode.MISSING)
+        elif f"/{name}" not in told:
+            setattr(event, name, _identifier(name, value, faults))
+    if (time := attributes["time"]) is not None:
+        event.time = read_time(time)
+        if event.time is None:
+            fault("time", FaultCode.TIME_INVALID)
+    return event
+
+
+def _plain_with_key(headers: HeaderMap, faults: list[Fault]) -> _Event:
+    told = {fault.field for fault in faults}
+    given: dict[str, str | None] = {}
+    for name in ("idempotency-key", "source"):
+        text = headers.text(name)
+        if f"/{name}" in told or (text is None and headers.raw(name) is not None):
+            given[name] = None
+        elif text is None and name == "source":
+            continue
+        else:
+            given[name] = _identifier(name, text or "", faults)
+    return _Event(id=given["idempotency-key"], source=given.get("source"), source_from_customer="source" not in given)
+
+
+def _identifier(name: str, value: str, faults: list[Fault]) -> str | None:
+    """The value if it may be an id or a source, never changed; else None and a fault."""
+    if not is_identifier(value):
+        faults.append(Fault(f"/{name}", FaultCode.IDENTIFIER_INVALID))
+        return None
+    if name == "source" and value.startswith("kafka:"):
+        faults.append(Fault("/source", FaultCode.SOURCE_RESERVED))
+        return None
+    return value
+
+
+def is_identifier(value: str) -> bool:
+    """Whether this is 1 to 255 bytes of UTF-8 without control characters."""
+    try:
+        length = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:
+        return False
+    return 1 <= length <= MAX_IDENTIFIER and not _CONTROL.search(value)
+
+
+def read_time(value: str) -> datetime | None:
+    """An RFC 3339 time in UTC, or None when it is not one."""
+    if not _RFC3339.fullmatch(value):
+        return None
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _data_of(event: dict[str, Any]) -> tuple[Any, Refusal | None]:
+    """The data of a structured CloudEvent. Its absence is told by the validation: it is not an object."""
+    if event.get("data_base64") is None:
+        return event.get("data"), None
+    if event.get("data") is not None:
+        return None, Refusal(ErrorCode.INVALID_EVENT, (Fault("/data", FaultCode.DATA_AMBIGUOUS),))
+    try:
+        return _read_value(base64.b64decode(event["data_base64"], validate=True))
+    except (TypeError, ValueError, binascii.Error):
+        return None, Refusal(ErrorCode.INVALID_EVENT, (Fault("/data_base64", FaultCode.DATA_NOT_BASE64),))
+
+
+def _named_in(data: Any) -> tuple[str | None, str | None]:
+    """The customer and the patient that the data name. What is not a string is left to the validation."""
+    if type(data) is not dict:
+        return None, None
+    customer, patient = data.get("customer"), data.get("patient")
+    if customer is not None and not isinstance(customer, str):
+        customer = "\0"  # names something, and is no valid id
+    return customer or None, patient if isinstance(patient, str) and patient else None
+
+
+def _key_customer(key: bytes | None) -> str | None:
+    if not key or key.startswith(b"pat_"):
+        return None
+    return key.decode("utf-8", "surrogateescape")  # what is not UTF-8 then fails the rule of the ids
+
+
+def _letter_position(headers: HeaderMap) -> Position | None:
+    """Where a replayed dead letter first lay; None for any other record."""
+    if not any(f"{LETTER}{name}" in headers for name in _LETTER_RULES):
+        return None
+    texts = {name: headers.text(f"{LETTER}{name}") or "" for name in _LETTER_RULES}
+    wrong = [name for name, rule in _LETTER_RULES.items() if not rule.fullmatch(texts[name])]
+    headers.faults.extend(Fault(f"/{LETTER}{name}", FaultCode.LETTER_INVALID) for name in wrong)
+    if wrong:
+        return None
+    return Position(texts["topic"], int(texts["partition"]), int(texts["offset"]), int(texts["timestamp"]))

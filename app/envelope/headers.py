@@ -1,0 +1,56 @@
+"""The headers of a record, by lower-case name, as far as the worker reads them."""
+
+from __future__ import annotations
+
+from app.errors import Fault, FaultCode
+from app.model import Headers
+
+LETTER = "__dlq.errors."
+PASSED_ON = ("traceparent", "tracestate", "correlation_id")
+
+_READ = {
+    **{f"ce_{name}": f"/{name}" for name in ("specversion", "id", "source", "type", "time", "subject")},
+    **{f"{LETTER}{name}": f"/{LETTER}{name}" for name in ("topic", "partition", "offset", "timestamp")},
+    **{name: f"/{name}" for name in ("content-type", "idempotency-key", "source", "authorization", *PASSED_ON)},
+}
+"""The headers that are read, each with what a fault in it is called. Others may hold anything."""
+
+
+class HeaderMap:
+    """Looks headers up whatever their case. `faults` tells which were repeated with different values."""
+
+    __slots__ = ("_values", "faults")
+
+    def __init__(self, headers: Headers) -> None:
+        self._values: dict[str, bytes | None] = {}
+        self.faults: list[Fault] = []
+        for name, value in headers:
+            lower = name.lower()
+            if lower not in _READ:
+                continue
+            if self._values.setdefault(lower, value) != value:
+                fault = Fault(_READ[lower], FaultCode.HEADER_REPEATED)
+                if fault not in self.faults:
+                    self.faults.append(fault)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def raw(self, name: str) -> bytes | None:
+        """The value as it came; None when the header is absent or null."""
+        return self._values.get(name)
+
+    def text(self, name: str) -> str | None:
+        """The value as text; None when the header is absent or null. One that is not UTF-8 is noted as a fault."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            self.faults.append(Fault(_READ[name], FaultCode.HEADER_NOT_UTF8))
+            return None
+
+    def passed_on(self) -> Headers:
+        """The tracing headers, for the answer."""
+        return tuple((name, self._values[name]) for name in PASSED_ON if self._values.get(name) is not None)

@@ -1,0 +1,212 @@
+"""The pipeline: one batch through the rooms, from records to answers that are committed and may be published."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from app.authorise import authorise
+from app.envelope import identify, open_envelope
+from app.errors import Conflict, DataFault, ErrorCode, Fatal, Fault, FaultCode, Refusal, Transient
+from app.model import NO_TIMESTAMP, Answer, Envelope, Known, Record, Request, Writes, from_milliseconds
+from app.plan import Rules, plan
+from app.request import validate
+from app.response import refused
+from app.settings import Settings
+from app.telemetry import Health, Metrics, log
+
+MAX_FAILURES_IN_A_ROW: Final = 50
+"""So many requests that the database refuses, with none between that it takes, are a bad deploy and not bad data."""
+CONFLICTS_BEFORE_LOCKING: Final = 2
+LONGEST_WAIT: Final = 5.0
+
+_FAILED = Refusal(ErrorCode.INTERNAL_ERROR, (Fault("", FaultCode.FAILED),))
+
+
+_Result = TypeVar("_Result")
+
+
+class Transaction(Protocol):
+    """What the pipeline needs of `store.Transaction`."""
+
+    async def read(self, keys: Collection[bytes], customers: Collection[str]) -> Known: ...
+    async def write(self, writes: Writes) -> None: ...
+    async def commit(self) -> None: ...
+
+
+class Store(Protocol):
+    """What the pipeline needs of `store.Store`."""
+
+    async def owners(self, patients: Collection[str]) -> dict[str, str]: ...
+    def transaction(self, *, lock: bool = False) -> AbstractAsyncContextManager[Transaction]: ...
+
+
+class Gate(Protocol):
+    """Passed right before COMMIT; raises `Abandoned` when the partitions have been given away."""
+
+    def pass_to_commit(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Processes batches, one after the other.
+
+    `clock` gives the time in UTC. The store's errors are waited out here, so `process` returns with every answer, or
+    raises `Abandoned` or `Fatal`.
+    """
+
+    store: Store
+    settings: Settings
+    health: Health
+    metrics: Metrics
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    new_patient_id: Callable[[], str] = lambda: f"pat_{uuid7()}"
+    failures_in_a_row: int = 0
+
+    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
+        """Answer these records, in their order; each answer's effect is committed.
+
+        Raises:
+            Abandoned: the partitions were given away before the first commit.
+            Fatal: the database refuses everything.
+        """
+        envelopes = [open_envelope(record, customer_from_key=self.settings.customer_from_key) for record in records]
+        owners = await self._owners(envelopes)
+        requests = self._understand(envelopes, owners)
+        answers = await self._apply(requests, gate)
+        for answer in answers:
+            self.metrics.answers.labels(outcome=answer.outcome.value, code=answer.error or "").inc()
+        self.metrics.replays.inc(sum(answer.replayed for answer in answers))
+        return answers
+
+    async def _owners(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
+        """The customers of patients that come without one: only these requests need to ask for them."""
+        patients = {envelope.patient for envelope in envelopes if envelope.patient and not envelope.named_customer}
+        if not patients:
+            return {}
+        return await self._until_there(lambda: self.store.owners(sorted(patients)))
+
+    def _understand(self, envelopes: Sequence[Envelope], owners: dict[str, str]) -> list[Request]:
+        pattern = re.compile(self.settings.customer_pattern)
+        received = self._now()
+        return [
+            self._request(envelope, owners.get(envelope.patient or ""), pattern, received) for envelope in envelopes
+        ]
+
+    def _request(self, envelope: Envelope, owner: str | None, pattern: re.Pattern[str], received: datetime) -> Request:
+        identity = identify(envelope, owner=owner, pattern=pattern)
+        self.metrics.key_differs.inc(identity.key_differs)
+        timestamp = envelope.position.timestamp
+        made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
+        refusal = Refusal.merge(envelope.refusal, identity.refusal)
+        data = None
+        if envelope.readable:
+            validated = validate(envelope.data, received_at=made)
+            if isinstance(validated, tuple):
+                refusal = Refusal.merge(refusal, Refusal(ErrorCode.VALIDATION_FAILED, validated))
+            elif refusal is None:
+                data = validated
+        return Request(
+            position=envelope.position,
+            id=envelope.id,
+            source=identity.source,
+            customer=identity.customer,
+            key=identity.key,
+            fingerprint=identity.fingerprint,
+            effective_at=min(envelope.event_time, made) if envelope.event_time else made,
+            stale_guarded=envelope.event_time is not None or envelope.replayed_letter,
+            data=data,
+            refusal=refusal,
+            denial=authorise(envelope, identity.customer, auth=self.settings.auth),
+            record=envelope.record,
+            passed_on=envelope.passed_on,
+        )
+
+    async def _apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
+        """Plan and commit these requests together, or in halves when the database cannot take one of them."""
+        try:
+            answers = await self._commit(requests, gate)
+        except DataFault as fault:
+            if len(requests) == 1:
+                return [self._failed(requests[0], fault)]
+            middle = len(requests) // 2
+            return [*await self._apply(requests[:middle], gate), *await self._apply(requests[middle:], gate)]
+        self.failures_in_a_row = 0
+        return answers
+
+    def _failed(self, request: Request, fault: DataFault) -> Answer:
+        self.failures_in_a_row += 1
+        log.error("request_failed", position=request.position.id, cause=str(fault))
+        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise Fatal(f"{MAX_FAILURES_IN_A_ROW} requests in a row were refused by the database: {fault}")
+        return refused(request, _FAILED, now=self._now())
+
+    async def _commit(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
+        """Read, plan, write and commit, again until nobody moved a row meanwhile."""
+        conflicts = 0
+
+        async def attempt() -> list[Answer] | None:
+            nonlocal conflicts
+            try:
+                return await self._attempt(requests, gate, lock=conflicts >= CONFLICTS_BEFORE_LOCKING)
+            except Conflict:
+                conflicts += 1
+                self.metrics.conflicts.inc()
+                return None
+
+        while (answers := await self._until_there(attempt)) is None:
+            pass
+        return answers
+
+    async def _attempt(self, requests: Sequence[Request], gate: Gate, *, lock: bool) -> list[Answer]:
+        keys = sorted({request.key for request in requests if request.key is not None})
+        customers = sorted({request.customer for request in requests if request.customer is not None})
+        rules = Rules(
+            create_unknown=self.settings.unknown_customer == "create",
+            supersede_stale=self.settings.stale_events == "supersede",
+        )
+        async with self.store.transaction(lock=lock) as transaction:
+            known = await transaction.read(keys, customers)
+            planned = plan(requests, known, rules=rules, now=self._now(), new_patient_id=self.new_patient_id)
+            if planned.writes:
+                await transaction.write(planned.writes)
+                gate.pass_to_commit()
+                await transaction.commit()
+        return list(planned.answers)
+
+    def _now(self) -> datetime:
+        """The time in whole milliseconds, which is what answers can show."""
+        now = self.clock()
+        return now - timedelta(microseconds=now.microsecond % 1000)
+
+    async def _until_there(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Repeat while Postgres is away, with backoff and jitter. There is no end: a record is never given up for it."""
+
+        def say(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self.health.waits("postgres", str(error))
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            wait=wait_random_exponential(multiplier=0.1, max=LONGEST_WAIT),
+            before_sleep=say,
+        )
+        result = await retrying(attempt)
+        self.health.ok("postgres")
+        return result
+
+
+def uuid7() -> uuid.UUID:
+    """A UUID of version 7 (RFC 9562): Unix milliseconds, then random bits, so that new keys are neighbours."""
+    milliseconds = int(datetime.now(UTC).timestamp() * 1000)
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (7 << 76)
+    return uuid.UUID(int=(value & ~(0x3 << 62)) | (2 << 62))

@@ -1,0 +1,157 @@
+"""The response room: the bytes and headers of an answer. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from app.errors import SENTENCES, ErrorCode, Fault, FaultCode, Refusal
+from app.model import Answer, Customer, Outcome, Patient, Position, Request, StoredAnswer
+
+SOURCE: Final = "/patient-upsert"
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, SOURCE)
+LETTER_SENTENCE: Final = SENTENCES[FaultCode.FAILED]
+
+
+def success_value(request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> bytes:
+    """The value of a 200: the envelope with the 22 fields of the REST operation, the null ones too."""
+    body = {
+        "customer": customer.customer,
+        "email": customer.email,
+        "first_name": customer.first_name,
+        "last_name": customer.last_name,
+        "billing_address_id": customer.billing_address_id,
+        "phone": customer.phone,
+        "has_account": customer.has_account,
+        "created_at": timestamp(customer.created_at),
+        "updated_at": timestamp(max(customer.updated_at, patient.updated_at)),
+        "deleted_at": timestamp(customer.deleted_at) if customer.deleted_at else None,
+        "metadata": orjson.Fragment(customer.metadata),
+        "patient": patient.patient,
+        "firstName": patient.first_name,
+        "lastName": patient.last_name,
+        "dateOfBirth": patient.date_of_birth.isoformat(),
+        "gender": patient.gender,
+        "address": patient.address,
+        "address2": patient.address2,
+        "city": patient.city,
+        "state": patient.state,
+        "postalCode": patient.postal_code,
+        "country": patient.country,
+    }
+    return _value(200, outcome, request, body)
+
+
+def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:
+    """The final answer of a request, for the record that asks for it now."""
+    return Answer(
+        position=request.position,
+        status=200,
+        outcome=answer.outcome,
+        error=None,
+        customer=answer.customer,
+        value=answer.answer,
+        id=answer_id(answer.source, answer.id, answer.answer),
+        time=answer.received_at,
+        replayed=replayed,
+        passed_on=request.passed_on,
+        record=request.record,
+    )
+
+
+def refused(request: Request, refusal: Refusal, *, now: datetime) -> Answer:
+    """The answer of a request that gets no 200. One that failed for a fault of ours becomes a dead letter too."""
+    failed = refusal.error is ErrorCode.INTERNAL_ERROR
+    outcome = Outcome.FAILED if failed else Outcome.REJECTED
+    body = {"error": refusal.error.value, "details": details(refusal.faults)}
+    value = _value(refusal.error.status, outcome, request, body)
+    return Answer(
+        position=request.position,
+        status=refusal.error.status,
+        outcome=outcome,
+        error=refusal.error.value,
+        customer=request.customer,
+        value=value,
+        id=_refusal_id(request, value),
+        time=now,
+        passed_on=request.passed_on,
+        record=request.record,
+        dead_letter=failed,
+    )
+
+
+def details(faults: Sequence[Fault]) -> list[dict[str, str]]:
+    """Each fault with its fixed sentence."""
+    return [
+        {"field": fault.field, "code": fault.code.value, "message": SENTENCES[fault.code]}
+        for fault in dict.fromkeys(faults)
+    ]
+
+
+def answer_id(source: str, id: str, value: bytes) -> str:
+    """The CloudEvents id of an answer: the same for a repeated answer, another for a corrected one."""
+    return str(uuid.uuid5(_NAMESPACE, f"{source}\n{id}\n{value.decode()}"))
+
+
+def _refusal_id(request: Request, value: bytes) -> str:
+    """Where a request has no id of its own, its place keeps its refusal apart from others that read the same."""
+    if request.id is None or request.source is None:
+        return answer_id(f"kafka:{request.position.topic}", request.position.id, value)
+    return answer_id(request.source, request.id, value)
+
+
+def answer_headers(answer: Answer, topic: str) -> list[tuple[str, bytes]]:
+    """The headers of the record on the answer topic: CloudEvents 1.0 in binary mode, and where the request lay."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", answer.id.encode()),
+        ("ce_source", SOURCE.encode()),
+        ("ce_type", topic.encode()),
+        ("ce_time", timestamp(answer.time).encode()),
+        ("content-type", b"application/json"),
+        *_place("request-", answer.position),
+    ]
+    if answer.customer is not None:
+        headers.append(("ce_subject", answer.customer.encode()))
+    if answer.replayed:
+        headers.append(("replayed", b"true"))
+    headers += [(name, value) for name, value in answer.passed_on if value is not None]
+    return headers
+
+
+def letter_headers(answer: Answer, group: str) -> list[tuple[str, bytes | None]]:
+    """The headers of a dead letter: those of the request without its credentials, and where and why it failed."""
+    position = answer.position
+    given = answer.record.headers if answer.record else ()
+    dropped = ("authorization",)
+    return [
+        *((name, value) for name, value in given if name.lower() not in dropped and not name.startswith("__dlq.")),
+        ("__dlq.errors.topic", position.topic.encode()),
+        ("__dlq.errors.partition", str(position.partition).encode()),
+        ("__dlq.errors.offset", str(position.offset).encode()),
+        ("__dlq.errors.timestamp", str(position.timestamp).encode()),
+        ("__dlq.errors.group", group.encode()),
+        ("__dlq.errors.message", LETTER_SENTENCE.encode()),
+    ]
+
+
+def _place(prefix: str, position: Position) -> list[tuple[str, bytes]]:
+    return [
+        (f"{prefix}topic", position.topic.encode()),
+        (f"{prefix}partition", str(position.partition).encode()),
+        (f"{prefix}offset", str(position.offset).encode()),
+    ]
+
+
+def timestamp(time: datetime) -> str:
+    """A UTC time as the REST operation writes it: `2024-01-01T00:00:00.000Z`."""
+    return time.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def _value(status: int, outcome: Outcome, request: Request, body: dict[str, Any]) -> bytes:
+    asked = {"id": request.id, "source": request.source, "customer": request.customer}
+    return orjson.dumps({"status": status, "outcome": outcome.value, "request": asked, "response": body})
