@@ -143,12 +143,12 @@ class Request:
     """When the request took effect for its sender; decides which of two requests is newer."""
     stale_guarded: bool
     """Whether it may be answered `superseded`: it carries an event time, or is a replayed dead letter."""
+    record: Record
+    """As received: its place is committed, its key serves the answer when no customer is known."""
     data: PatientData | None
     refusal: Refusal | None
     denial: Refusal | None = None
     """Why the caller may not do this, from `authorise`; None when it may."""
-    record: Record | None = None
-    """The record as received: key for the answer of an unknown customer, and the dead letter."""
     passed_on: Headers = ()
 
     def __repr__(self) -> str:
@@ -271,7 +271,10 @@ class Answer:
     record itself to be put on the dead letter topic too.
     """
 
+    record: Record
+    """The record that is answered; a replayed dead letter lies elsewhere than its request did."""
     position: Position
+    """Of the request."""
     status: int
     outcome: Outcome
     error: str | None
@@ -282,7 +285,6 @@ class Answer:
     time: datetime
     replayed: bool = False
     passed_on: Headers = ()
-    record: Record | None = None
     dead_letter: bool = False
 
     def __repr__(self) -> str:
@@ -290,13 +292,13 @@ class Answer:
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
-    """Unix milliseconds as an aware UTC time, exact, and clamped to what a datetime can hold."""
+    """Unix milliseconds as an aware UTC time, exact, and clamped to years that leave room to reckon with."""
     try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
+        return min(max(_EPOCH + timedelta(milliseconds=milliseconds), _EARLIEST), _LATEST)
     except OverflowError:
         return _LATEST if milliseconds > 0 else _EARLIEST
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
-_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+_EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)

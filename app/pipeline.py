@@ -188,19 +188,21 @@ class Pipeline:
         return now - timedelta(microseconds=now.microsecond % 1000)
 
     async def _until_there(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Repeat while Postgres is away, with backoff and jitter. There is no end: a record is never given up for it."""
+        """Repeat while Postgres is away, with backoff and jitter. There is no end: no record is given up for it."""
 
         def say(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            self.health.waits("postgres", str(error))
+            self.health.waits("batch", str(error))
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             wait=wait_random_exponential(multiplier=0.1, max=LONGEST_WAIT),
             before_sleep=say,
         )
-        result = await retrying(attempt)
-        self.health.ok("postgres")
+        async for trial in retrying:
+            with trial:
+                result = await attempt()
+        self.health.ok("batch")
         return result
 
 

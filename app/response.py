@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ from app.model import Answer, Customer, Outcome, Patient, Position, Request, Sto
 
 SOURCE: Final = "/patient-upsert"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, SOURCE)
+_LEFT_OUT: Final = re.compile(r"authorization$|__dlq\.errors\.", re.IGNORECASE)
 LETTER_SENTENCE: Final = SENTENCES[FaultCode.FAILED]
 
 
@@ -49,6 +51,7 @@ def success_value(request: Request, outcome: Outcome, customer: Customer, patien
 def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:
     """The final answer of a request, for the record that asks for it now."""
     return Answer(
+        record=request.record,
         position=request.position,
         status=200,
         outcome=answer.outcome,
@@ -59,7 +62,6 @@ def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:
         time=answer.received_at,
         replayed=replayed,
         passed_on=request.passed_on,
-        record=request.record,
     )
 
 
@@ -70,6 +72,7 @@ def refused(request: Request, refusal: Refusal, *, now: datetime) -> Answer:
     body = {"error": refusal.error.value, "details": details(refusal.faults)}
     value = _value(refusal.error.status, outcome, request, body)
     return Answer(
+        record=request.record,
         position=request.position,
         status=refusal.error.status,
         outcome=outcome,
@@ -79,7 +82,6 @@ def refused(request: Request, refusal: Refusal, *, now: datetime) -> Answer:
         id=_refusal_id(request, value),
         time=now,
         passed_on=request.passed_on,
-        record=request.record,
         dead_letter=failed,
     )
 
@@ -126,10 +128,9 @@ def answer_headers(answer: Answer, topic: str) -> list[tuple[str, bytes]]:
 def letter_headers(answer: Answer, group: str) -> list[tuple[str, bytes | None]]:
     """The headers of a dead letter: those of the request without its credentials, and where and why it failed."""
     position = answer.position
-    given = answer.record.headers if answer.record else ()
-    dropped = ("authorization",)
+    given = [(name, value) for name, value in answer.record.headers if not _LEFT_OUT.match(name)]
     return [
-        *((name, value) for name, value in given if name.lower() not in dropped and not name.startswith("__dlq.")),
+        *given,
         ("__dlq.errors.topic", position.topic.encode()),
         ("__dlq.errors.partition", str(position.partition).encode()),
         ("__dlq.errors.offset", str(position.offset).encode()),

@@ -172,15 +172,19 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-def load_settings() -> Settings:
+def load_settings(*, needs_database: bool = True) -> Settings:
     """The settings of this process.
+
+    Args:
+        needs_database: whether DATABASE_URL must be set; a command that only talks to Kafka does without.
 
     Raises:
         SettingsError: a name is unknown, or a value cannot be used.
     """
     lines = [f"{name}: there is no such setting{_hint(name)}" for name in _unknown(os.environ)]
+    arguments: dict[str, Any] = {} if needs_database else {"database_url": "postgresql://not-needed"}
     try:
-        settings = Settings()
+        settings = Settings(**arguments)
     except ValidationError as error:
         lines += [_line(fault) for fault in error.errors(include_input=False, include_url=False, include_context=False)]
     if lines:

@@ -1,4 +1,4 @@
-"""What can be seen of the worker: its health, its metrics and its log. Names here are fixed; none holds personal data."""
+"""What can be seen of the worker: its health, its metrics and its log. Nothing here holds personal data."""
 
 from __future__ import annotations
 
@@ -63,6 +63,10 @@ class Health:
         if self._causes.get(part) != cause:
             self._causes[part] = cause
             log.warning("waiting", part=part, cause=cause)
+
+    def has(self, part: str) -> bool:
+        """Whether this part does its work, as far as is known."""
+        return part not in self._causes
 
     @property
     def live(self) -> bool:

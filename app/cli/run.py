@@ -1,0 +1,78 @@
+"""`patient-upsert run`: the worker, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import typer
+import uvicorn
+
+from app.errors import SetupNeeded, WorkerError
+from app.main import create_app
+from app.settings import PREFIX, Settings, load_settings
+
+_SETTINGS: Final = "\n".join(
+    f"{PREFIX}{name.upper()}: {field.description}" for name, field in Settings.model_fields.items()
+)
+HELP: Final = f"""Run the worker until SIGTERM or Ctrl-C.
+
+Servers that are away are waited for. Health is at /livez and /readyz, metrics are at /metrics.
+
+Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://localhost/clinic patient-upsert run
+
+Settings, from the environment:
+
+{_SETTINGS.replace("[", chr(92) + "[")}
+"""
+_DRAIN_SECONDS: Final = 1
+
+
+class _Server(uvicorn.Server):
+    """Ends with the exit code of its work: uvicorn itself would raise the signal again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def run() -> None:
+    """The command."""
+    settings = load_settings()
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    with _listen(settings) as listening:
+        server.run(sockets=[listening])
+    if not server.started:
+        raise WorkerError("the worker could not start; LOG_LEVEL=debug says more")
+    raise typer.Exit(0)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server((settings.http_host, settings.http_port), reuse_port=False)
+    except OSError as error:
+        address = f"{settings.http_host}:{settings.http_port}"
+        raise SetupNeeded(
+            f"{address} cannot be listened on ({error.strerror}); set {PREFIX}HTTP_PORT to a free port"
+        ) from None

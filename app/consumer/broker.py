@@ -1,0 +1,209 @@
+"""The FastStream broker: its subscriber feeds the worker, its supervisor starts it when the servers are there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+
+from app.consumer.decode import install, to_record
+from app.consumer.intake import Intake, failure
+from app.consumer.publisher import Publisher, cause_of
+from app.consumer.worker import Process, Worker
+from app.errors import SetupNeeded, Transient
+from app.model import Record
+from app.settings import Settings
+from app.telemetry import Health, Metrics, log
+
+START_LIMIT: Final = 30.0
+"""Seconds in which a consumer must be connected, or is made anew."""
+PROBE_SECONDS: Final = 2.0
+STOP_LIMIT: Final = 2.0
+LONGEST_WAIT: Final = 5.0
+
+Check = Callable[[], Awaitable[None]]
+
+
+class UpsertBroker(KafkaBroker):
+    """Consumes the request topic. `start` returns at once: a server that is away is waited for, not an error.
+
+    Args:
+        settings: where Kafka is, and how its topics are called.
+        process: turns records into answers whose effects are committed.
+        check: raises `Transient` or `SetupNeeded` while the database cannot be worked with.
+        health: told what is waited for.
+        metrics: counted into.
+    """
+
+    def __init__(self, settings: Settings, *, process: Process, check: Check, health: Health, metrics: Metrics) -> None:
+        # consumer_only: the answers go out through a producer of ours, which can be replaced when it is spoiled
+        super().__init__(
+            settings.kafka_bootstrap_servers,
+            consumer_only=True,
+            apply_types=False,
+            logger=None,
+            graceful_timeout=1,
+            allow_auto_create_topics=False,
+        )
+        self._settings, self._check, self._health, self._metrics = settings, check, health, metrics
+        self._process = process
+        self._worker: Worker | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._requests = self.subscriber(
+            settings.request_topic,
+            group_id=settings.group_id,
+            batch=True,
+            ack_policy=AckPolicy.MANUAL,
+            max_records=settings.batch_max_records,
+            listener=_Listener(self),
+            parser=parse,
+            decoder=decode,
+        )
+        self._requests(self.take)
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """What the subscriber read: handed to the worker, which commits its offsets when they are answered."""
+        if self._worker is not None:
+            await self._worker.offer(records)
+
+    def joined(self) -> None:
+        """The group gave this member its partitions, be it none."""
+        self._health.ok("group")
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker, once started."""
+        return self._worker
+
+    async def start(self) -> None:
+        """Begin to work as soon as the servers are there."""
+        install()
+        publisher = Publisher(self._settings)
+        self._worker = Worker(self._settings, self._process, publisher, self._health, self._metrics)
+        self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._supervise())]
+
+    async def stop(self, *error: Any) -> None:
+        """Finish the batch in hand, publish, commit and leave the group; within ten seconds."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            await super().stop(*error)
+            return
+        await worker.finish()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._stop_consuming(worker)
+        await worker.publisher.close()
+
+    async def _supervise(self) -> None:
+        """Keep a consumer running: made when the servers are there, made anew when its client gives up."""
+        worker = self._worker
+        assert worker is not None
+        attempt = 0
+        while True:
+            self._health.turned()
+            if await self._servers_are_there(worker):
+                try:
+                    await asyncio.wait_for(self._start_consuming(worker), START_LIMIT)
+                    attempt = 0
+                    await self._watch(worker)
+                except (KafkaError, OSError, TimeoutError) as error:
+                    self._health.waits("kafka", cause_of(error))
+                await self._stop_consuming(worker)
+            attempt += 1
+            await asyncio.sleep(_backoff(attempt))
+
+    async def _servers_are_there(self, worker: Worker) -> bool:
+        try:
+            await self._check()
+        except (Transient, SetupNeeded) as error:
+            self._health.waits("postgres", str(error))
+        else:
+            self._health.ok("postgres")
+        topics = (
+            self._settings.request_topic,
+            self._settings.completed_topic,
+            self._settings.failed_topic,
+            self._settings.dlq_topic,
+        )
+        problems = await worker.publisher.probe(topics)
+        for part in ("kafka", "topics"):
+            if part in problems:
+                self._health.waits(part, problems[part])
+            elif not problems or part == "kafka":
+                self._health.ok(part)
+        return self._health.has("postgres") and self._health.has("kafka") and self._health.has("topics")
+
+    async def _start_consuming(self, worker: Worker) -> None:
+        self._health.waits("group", "joining the consumer group")
+        await self.connect()
+        self.config.broker_config.builder = lambda **_: self._make_intake(worker)
+        await super().start()
+
+    def _make_intake(self, worker: Worker) -> Intake:
+        worker.intake = Intake(self._settings, self._health, self._metrics)
+        return worker.intake
+
+    async def _watch(self, worker: Worker) -> None:
+        """Say when a server goes away and comes back. Returns when the consumer must be made anew."""
+        intake = worker.intake
+        while intake is not None and failure(intake) is None:
+            await asyncio.wait({intake.failed}, timeout=PROBE_SECONDS)
+            await self._servers_are_there(worker)
+        if (error := failure(intake)) is not None:
+            log.warning("consumer_made_anew", cause=cause_of(error, self._settings.request_topic))
+            self._health.waits("kafka", cause_of(error, self._settings.request_topic))
+
+    async def _stop_consuming(self, worker: Worker) -> None:
+        if worker.intake is not None:
+            await worker.revoked()
+        stopping = asyncio.ensure_future(super().stop())
+        await asyncio.wait({stopping}, timeout=STOP_LIMIT)
+        stopping.cancel()
+        with contextlib.suppress(BaseException):
+            await stopping
+        worker.intake = None
+
+
+class _Listener(ConsumerRebalanceListener):
+    """Told by the client when the group moves partitions."""
+
+    def __init__(self, broker: UpsertBroker) -> None:
+        self._broker = broker
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if revoked and (worker := self._broker.worker) is not None:
+            await worker.revoked()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        log.info("assigned", partitions=sorted(partition.partition for partition in assigned))
+        self._broker.joined()
+
+
+async def parse(message: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:
+    """A batch as FastStream wants it. Touches nothing: FastStream would swallow the error and the batch."""
+    return KafkaMessage(raw_message=tuple(message), body=b"", consumer=_NoConsumer())
+
+
+async def decode(message: KafkaMessage) -> list[Record]:
+    """The records of a batch as ours."""
+    raws = message.raw_message
+    return [to_record(raw) for raw in (raws if isinstance(raws, tuple) else (raws,))]
+
+
+class _NoConsumer:
+    """Offsets are committed by the worker alone."""
+
+    async def commit(self) -> None: ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+
+def _backoff(attempt: int) -> float:
+    return float(min(LONGEST_WAIT, 0.2 * 2 ** min(attempt, 10)))

@@ -1,0 +1,232 @@
+"""Kafka's record batches, decoded so that no batch can stop its partition.
+
+aiokafka decodes header names as strict UTF-8 and gives up on a batch whose checksum or codec is broken: the position
+then never moves, and stepping over the batch by hand loses the good records in it. `install` puts `TolerantRecords` in
+the place where its fetcher splits a response into batches. Whatever cannot be decoded comes out as a record of which
+only the position is known, so that it can be answered like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiokafka.consumer.fetcher
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint
+
+from app.model import NO_TIMESTAMP, Position, Record
+
+UNDECODABLE: Final = "undecodable\x00"
+"""The name of the only header of a record that could not be decoded; compared by identity, so nobody can send it."""
+
+_HEAD = struct.Struct(">qiibIhiqqqhii")
+_LENGTH_END: Final = 12
+_CODECS: dict[int, Callable[[bytes], bytes]] = {0: bytes, 1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_MOST_RECORDS: Final = 1_000_000
+_REMEMBERED: Final = 1000
+
+
+def install() -> None:
+    """Make every consumer of this process tolerant. May be called again."""
+    fetcher: Any = aiokafka.consumer.fetcher
+    fetcher.MemoryRecords = TolerantRecords
+
+
+def to_record(raw: Any) -> Record:
+    """The consumer record of aiokafka as ours."""
+    undecodable = bool(raw.headers) and raw.headers[0][0] is UNDECODABLE
+    return Record(
+        position=Position(raw.topic, raw.partition, raw.offset, raw.timestamp),
+        key=raw.key,
+        value=raw.value,
+        headers=() if undecodable else raw.headers,
+        undecodable=undecodable,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """One record, with the attributes that aiokafka's fetcher reads."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    checksum: None = None
+
+
+class TolerantRecords:
+    """Splits a fetch response into record batches, as aiokafka's MemoryRecords does."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        """Bytes of the whole response for this partition."""
+        return len(self._data)
+
+    def _end(self) -> int:
+        """Where the next batch ends; beyond the data when it is cut off."""
+        if self._at + _LENGTH_END > len(self._data):
+            return len(self._data) + 1
+        (length,) = struct.unpack_from(">i", self._data, self._at + 8)
+        return self._at + _LENGTH_END + int(length)
+
+    def has_next(self) -> bool:
+        """Whether a whole batch follows."""
+        return self._at < self._end() <= len(self._data)
+
+    def next_batch(self) -> Any:
+        """The next batch, or None after the last."""
+        if not self.has_next():
+            return None
+        start, self._at = self._at, self._end()
+        raw = bytes(self._data[start : self._at])
+        try:
+            batch: Any = MemoryRecords(raw).next_batch()
+            intact = batch.validate_crc()
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, its records are answered
+            return _BrokenBatch(raw, trusted=False)
+        if intact:
+            return batch if batch.is_control_batch else _TolerantBatch(batch, raw)
+        if _seen_before(raw):
+            return _BrokenBatch(raw, trusted=False)
+        self._at = len(self._data)
+        return _RefetchedBatch(raw)
+
+
+_broken_before: OrderedDict[bytes, None] = OrderedDict()
+
+
+def _seen_before(raw: bytes) -> bool:
+    """Whether these very bytes came before: then they lie broken in the log, and were not broken on the way here."""
+    digest = hashlib.sha256(raw).digest()
+    seen = digest in _broken_before
+    _broken_before[digest] = None
+    if len(_broken_before) > _REMEMBERED:
+        _broken_before.popitem(last=False)
+    return seen
+
+
+class _Batch:
+    """What the fetcher asks of every batch. This one is neither transactional nor a control batch."""
+
+    is_control_batch = False
+    is_transactional = False
+    producer_id: int | None = None
+    base_offset = 0
+    next_offset = 0
+
+    def validate_crc(self) -> bool:
+        """True: it was validated before, and what failed is dealt with here."""
+        return True
+
+
+class _TolerantBatch(_Batch):
+    """An intact batch: decoded by aiokafka, and record by record where that fails."""
+
+    def __init__(self, batch: Any, raw: bytes) -> None:
+        self._batch, self._raw = batch, raw
+        self.is_transactional = batch.is_transactional
+        self.producer_id = batch.producer_id
+        self.base_offset = batch.base_offset
+        self.next_offset = batch.next_offset
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            return iter(list(self._batch))
+        except Exception:  # noqa: BLE001 - a header name, a codec, a length: told apart record by record
+            return iter(_BrokenBatch(self._raw, trusted=True))
+
+
+class _RefetchedBatch(_Batch):
+    """A batch whose checksum fails for the first time: without records, it leaves the position where it is."""
+
+    def __init__(self, raw: bytes) -> None:
+        (self.base_offset,) = struct.unpack_from(">q", raw)
+        self.next_offset = self.base_offset
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+class _BrokenBatch(_Batch):
+    """A batch that aiokafka cannot decode. `trusted` says that its checksum holds, and so its head."""
+
+    def __init__(self, raw: bytes, *, trusted: bool) -> None:
+        self._raw, self._trusted = raw, trusted
+        (self.base_offset,) = struct.unpack_from(">q", raw)
+        head = _HEAD.unpack_from(raw) if len(raw) >= _HEAD.size else (0,) * 13
+        self._attributes, last_delta, self._first_time, self._max_time, count = *head[5:9], head[12]
+        # a broken head may claim anything: then only the record that the batch begins with is known to be there
+        plausible = 0 <= last_delta < _MOST_RECORDS and count == last_delta + 1
+        self._count = last_delta + 1 if trusted or plausible else 1
+        self.next_offset = self.base_offset + self._count
+
+    def __iter__(self) -> Iterator[_Decoded]:
+        done = 0
+        if self._trusted:
+            for record in self._readable():
+                yield record
+                done = record.offset - self.base_offset + 1
+        timestamp = self._max_time if self._trusted else NO_TIMESTAMP
+        for offset in range(self.base_offset + done, self.next_offset):
+            yield _Decoded(offset, timestamp, 0, None, None, [(UNDECODABLE, None)])
+
+    def _readable(self) -> Iterator[_Decoded]:
+        """The records up to the first whose structure is broken. A header name that is not UTF-8 breaks nothing."""
+        try:
+            body = bytearray(_CODECS[self._attributes & 0x07](self._raw[_HEAD.size :]))
+        except Exception:  # noqa: BLE001 - an unknown codec, or data that it does not accept
+            return
+        at = 0
+        for _ in range(self._count):
+            try:
+                record, at = self._read(body, at)
+            except (IndexError, ValueError):
+                return
+            yield record
+
+    def _read(self, body: bytearray, at: int) -> tuple[_Decoded, int]:
+        length, at = decode_varint(body, at)
+        end = at + length
+        if not at <= end <= len(body):
+            raise ValueError("the record is longer than its batch")
+        _, at = decode_varint(body, at)
+        time_delta, at = decode_varint(body, at)
+        offset_delta, at = decode_varint(body, at)
+        key, at = _read_bytes(body, at)
+        value, at = _read_bytes(body, at)
+        count, at = decode_varint(body, at)
+        headers: list[tuple[str, bytes | None]] = []
+        for _ in range(count):
+            name, at = _read_bytes(body, at)
+            content, at = _read_bytes(body, at)
+            try:
+                headers.append(((name or b"").decode(), content))
+            except UnicodeDecodeError:
+                headers.insert(0, (UNDECODABLE, None))
+        if at != end:
+            raise ValueError("the record does not end where it says")
+        appended = self._attributes & 0x08  # the broker's clock, one time for the whole batch
+        timestamp = self._max_time if appended else self._first_time + time_delta
+        offset = self.base_offset + offset_delta
+        return _Decoded(offset, timestamp, int(bool(appended)), key, value, headers), end
+
+
+def _read_bytes(body: bytearray, at: int) -> tuple[bytes | None, int]:
+    length, at = decode_varint(body, at)
+    if length < 0:
+        return None, at
+    if at + length > len(body):
+        raise ValueError("longer than its record")
+    return bytes(body[at : at + length]), at + length

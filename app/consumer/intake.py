@@ -1,0 +1,137 @@
+"""The consumer under FastStream's subscriber: it waits for records without spinning, and never skips silently."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+
+from app.consumer.connection import connection
+from app.settings import MEBIBYTE, Settings
+from app.telemetry import Health, Metrics, log
+
+POLL_MS: Final = 1000
+ASK_LIMIT: Final = 10.0
+SESSION_MS: Final = 10_000
+HEARTBEAT_MS: Final = 1_000
+REBALANCE_MS: Final = 60_000
+_NOWHERE: Final = TopicPartition("", -1)
+
+Found = dict[TopicPartition, list[ConsumerRecord[Any, Any]]]
+
+
+class Intake(AIOKafkaConsumer):
+    """Reads the request topic from the earliest record, committed ones only.
+
+    `failed` is set when the client gives up; whoever drives it then makes a new one. `epoch` counts the assignments
+    that were taken away, and `fetched_in` is the epoch of what `getmany` returned last.
+    """
+
+    def __init__(self, settings: Settings, health: Health, metrics: Metrics) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            **connection(settings),
+            group_id=settings.group_id,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            partition_assignment_strategy=[StickyPartitionAssignor],
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=REBALANCE_MS,
+            fetch_max_bytes=8 * MEBIBYTE,
+            max_partition_fetch_bytes=MEBIBYTE,
+            max_poll_records=settings.batch_max_records,
+        )
+        self._health, self._metrics = health, metrics
+        self._wait_s = settings.batch_max_wait_ms / 1000
+        self._next: dict[TopicPartition, int] = {}
+        self.failed: asyncio.Future[KafkaError] = asyncio.get_running_loop().create_future()
+        self.epoch = 0
+        self.fetched_in = 0
+
+    async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> Found:
+        """Wait for records as long as it takes: FastStream would sleep between empty polls."""
+        del partitions, timeout_ms
+        while True:
+            self._health.turned()
+            found = await self._poll(max_records)
+            if found:
+                await self._look_for_gaps(found)
+                return found
+
+    async def _poll(self, max_records: int | None) -> Found:
+        try:
+            found: Found = await super().getmany(timeout_ms=POLL_MS, max_records=max_records)
+            self.fetched_in = self.epoch
+            count = sum(map(len, found.values()))
+            if found and self._wait_s and max_records and count < max_records:
+                await asyncio.sleep(self._wait_s)
+                if self.epoch != self.fetched_in:
+                    return {}
+                more: Found = await super().getmany(timeout_ms=0, max_records=max_records - count)
+                for partition, records in more.items():
+                    found.setdefault(partition, []).extend(records)
+        except ConsumerStoppedError:
+            raise
+        except KafkaError as error:
+            if not self.failed.done():
+                self.failed.set_result(error)
+            await asyncio.sleep(POLL_MS / 1000)
+            return {}
+        return found
+
+    async def keep_alive(self) -> None:
+        """Tell the group that this member is at work, without taking records: the partition asked for is nowhere."""
+        self._health.turned()
+        try:
+            await super().getmany(_NOWHERE, timeout_ms=0)
+        except KafkaError as error:
+            if not self.failed.done():
+                self.failed.set_result(error)
+
+    def forget(self) -> None:
+        """The assignment is gone: positions are asked for again."""
+        self.epoch += 1
+        self._next.clear()
+
+    def rewind(self, partition: TopicPartition, offset: int) -> None:
+        """Read this partition again from here."""
+        self.seek(partition, offset)
+        self._next[partition] = offset
+
+    async def _look_for_gaps(self, found: Found) -> None:
+        """Records that expired before they were read are told apart from the gaps that transactions leave."""
+        for partition, records in found.items():
+            expected = self._next.get(partition)
+            self._next[partition] = records[-1].offset + 1
+            try:
+                if expected is None:
+                    expected = await asyncio.wait_for(self.committed(partition), ASK_LIMIT)
+                if expected is None or expected >= records[0].offset:
+                    continue
+                starts = await asyncio.wait_for(self.beginning_offsets([partition]), ASK_LIMIT)
+            except (KafkaError, TimeoutError, AssertionError):
+                log.warning("gap_not_explained", partition=f"{partition.topic}/{partition.partition}")
+                continue
+            first_left = min(starts[partition], records[0].offset)
+            if first_left > expected:
+                self._metrics.expired.inc(first_left - expected)
+                log.error(
+                    "records_expired_unread",
+                    partition=f"{partition.topic}/{partition.partition}",
+                    first=expected,
+                    last=first_left - 1,
+                )
+
+
+def as_partition(key: tuple[str, int]) -> TopicPartition:
+    """Our partitions as the client's."""
+    return TopicPartition(*key)
+
+
+def failure(intake: Any) -> KafkaError | None:
+    """Why the client gave up, if it did."""
+    return intake.failed.result() if intake is not None and intake.failed.done() else None

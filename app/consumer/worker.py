@@ -1,0 +1,261 @@
+"""The worker: batches to answers to offsets, one batch at a time, whatever the group does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka.errors import KafkaError
+from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
+
+from app.consumer.intake import Intake, as_partition
+from app.consumer.offsets import Partition, committable, partition_of
+from app.consumer.publisher import Outgoing, Publisher, outgoing
+from app.errors import Abandoned, Fatal
+from app.model import Answer, Record
+from app.pipeline import Gate
+from app.settings import Settings
+from app.telemetry import Health, Metrics, log
+
+REVOKE_LIMIT: Final = 5.0
+"""Seconds that a batch which has reached COMMIT gets to publish and commit its offsets."""
+COMMIT_LIMIT: Final = 5.0
+FINISH_LIMIT: Final = 5.5
+"""Seconds for the batch in hand when the worker is told to stop; with what follows it stays below ten."""
+KEEP_ALIVE_SECONDS: Final = 5.0
+LONGEST_PAUSE: Final = 5.0
+
+Process = Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records that were fetched together, in which assignment (`epoch`), and after how many stops (`mark`)."""
+
+    records: Sequence[Record]
+    epoch: int
+    mark: int
+
+
+@dataclass(slots=True)
+class _InHand:
+    """The batch that is being processed. It is the pipeline's gate."""
+
+    worker: Worker
+    epoch: int
+    past_gate: bool = False
+    task: asyncio.Task[None] | None = None
+
+    def pass_to_commit(self) -> None:
+        """Let the batch reach COMMIT only while its partitions are still this worker's."""
+        if not self.worker.may_go_on(self.epoch):
+            raise Abandoned("the partitions were given away")
+        self.past_gate = True
+
+
+@dataclass(slots=True)
+class Worker:
+    """Takes what `Intake` fetched, has it processed, publishes and commits.
+
+    A partition with an answer that cannot be published stops at that record; the others go on.
+    """
+
+    settings: Settings
+    process: Process
+    publisher: Publisher
+    health: Health
+    metrics: Metrics
+    intake: Intake | None = None
+    _queue: asyncio.Queue[_Batch] = field(default_factory=lambda: asyncio.Queue(maxsize=1))
+    _in_hand: _InHand | None = None
+    _revoking: bool = False
+    _stopping: bool = False
+    _marks: int = 0
+    _stopped_since: dict[Partition, int] = field(default_factory=dict)
+    _mending: dict[Partition, asyncio.Task[None]] = field(default_factory=dict)
+    _mend_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def may_go_on(self, epoch: int) -> bool:
+        """Whether what was fetched in this epoch is still this worker's."""
+        return self.intake is not None and self.intake.epoch == epoch and not self._revoking
+
+    async def offer(self, records: Sequence[Record]) -> None:
+        """Hand over what was just fetched, and wait until there is room for it."""
+        intake = self.intake
+        if intake is None:
+            return
+        epoch, mark = intake.fetched_in, self._marks
+        for part in _split(records, self.settings.batch_max_bytes):
+            putting = asyncio.ensure_future(self._queue.put(_Batch(part, epoch, mark)))
+            try:
+                while not (await asyncio.wait({putting}, timeout=KEEP_ALIVE_SECONDS))[0]:
+                    await intake.keep_alive()
+            finally:
+                putting.cancel()
+
+    async def run(self) -> None:
+        """Work until cancelled, or until going on would do harm."""
+        while True:
+            batch = await self._queue.get()
+            records = self._still_ours(batch)
+            if not records or self._stopping:
+                continue
+            hand = _InHand(self, batch.epoch)
+            hand.task = asyncio.create_task(self._answer(records, hand))
+            self._in_hand = hand
+            try:
+                await asyncio.wait({hand.task})
+                if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
+                    self._halt(error)
+                    return
+            finally:
+                hand.task.cancel()
+                self._in_hand = None
+
+    def _halt(self, error: BaseException) -> None:
+        """Stop for good, and stay up to say so. The text of an error that is not ours could hold data."""
+        cause = str(error) if isinstance(error, Fatal) else f"unexpected {type(error).__name__}"
+        where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        log.critical("stopped", cause=cause, at=where[-5:])
+        self.health.waits("worker", f"stopped: {cause}; nothing is lost, a restart begins again at the same record")
+
+    def _still_ours(self, batch: _Batch) -> list[Record]:
+        """The records of a batch that may be processed: their partition was neither given away nor stopped since."""
+        if not self.may_go_on(batch.epoch):
+            return []
+        stopped = self._stopped_since
+        return [record for record in batch.records if batch.mark >= stopped.get(partition_of(record.position), 0)]
+
+    async def _answer(self, records: Sequence[Record], hand: _InHand) -> None:
+        began = time.monotonic()
+        try:
+            answers = await self.process(records, hand)
+            if not hand.past_gate:  # nothing to commit in Postgres: the answers are what must not be given twice
+                hand.pass_to_commit()
+        except Abandoned:
+            log.info("batch_abandoned", records=len(records))
+            return
+        outgoings = [record for answer in answers for record in outgoing(answer, self.settings)]
+        failed = await self.publisher.publish(outgoings)
+        unpublished = {record.position for record in failed}
+        if failed and self.may_go_on(hand.epoch):
+            self._stop_partitions(records, failed, hand.epoch)
+        await self._commit(committable([record.position for record in records], unpublished), hand.epoch)
+        log.info(
+            "batch",
+            records=len(records),
+            milliseconds=round((time.monotonic() - began) * 1000),
+            **Counter(answer.outcome.value for answer in answers),
+        )
+
+    async def _commit(self, offsets: dict[Partition, int], epoch: int) -> None:
+        """Commit these offsets while the assignment is the one in which they were earned."""
+        intake = self.intake
+        if not offsets or intake is None or intake.epoch != epoch:
+            return
+        try:
+            await asyncio.wait_for(
+                intake.commit({as_partition(partition): offset for partition, offset in offsets.items()}), COMMIT_LIMIT
+            )
+        except (KafkaError, TimeoutError) as error:
+            # nothing is lost: the next commit covers these records, or they come again and get the same answers
+            log.warning("offsets_not_committed", cause=type(error).__name__)
+
+    def _stop_partitions(self, records: Sequence[Record], failed: dict[Outgoing, str], epoch: int) -> None:
+        assert self.intake is not None
+        self._marks += 1
+        for partition in {partition_of(record.position) for record in failed}:
+            unsent = {record: cause for record, cause in failed.items() if partition_of(record.position) == partition}
+            last = max(record.position.offset for record in records if partition_of(record.position) == partition)
+            self._stopped_since[partition] = self._marks
+            self.intake.pause(as_partition(partition))
+            self._mending[partition] = asyncio.create_task(self._mend(partition, unsent, last + 1, epoch))
+        self.metrics.stopped_partitions.set(len(self._mending))
+
+    async def _mend(self, partition: Partition, unsent: dict[Outgoing, str], resume_at: int, epoch: int) -> None:
+        """Try again until every answer of a stopped partition is published, then go on behind them."""
+        part = f"partition {partition[0]}/{partition[1]}"
+        self.health.waits(part, f"stopped at offset {_first(unsent)}: {next(iter(unsent.values()))}")
+        retrying = AsyncRetrying(
+            retry=retry_if_result(bool), wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)
+        )
+        rest = list(unsent)
+
+        async def again() -> bool:
+            while rest:
+                # one by one, and one partition at a time: a record that is too large fails with its whole request
+                async with self._mend_lock:
+                    failed = await self.publisher.publish(rest[:1], probe=True)
+                if failed:
+                    cause = next(iter(failed.values()))
+                    self.health.waits(part, f"stopped at offset {rest[0].position.offset}: {cause}")
+                    return True
+                del rest[0]
+            return False
+
+        await retrying(again)
+        self.health.ok(part)
+        self._mending.pop(partition, None)
+        self.metrics.stopped_partitions.set(len(self._mending))
+        intake = self.intake
+        if intake is not None and intake.epoch == epoch:
+            await self._commit({partition: resume_at}, epoch)
+        if intake is not None and intake.epoch == epoch:
+            intake.rewind(as_partition(partition), resume_at)
+            intake.resume(as_partition(partition))
+
+    async def revoked(self) -> None:
+        """The partitions are taken away: finish what has reached COMMIT, forget everything else."""
+        self._revoking = True
+        try:
+            await self._let_go(REVOKE_LIMIT)
+        finally:
+            if self.intake is not None:
+                self.intake.forget()
+            self._revoking = False
+
+    async def finish(self) -> None:
+        """Take nothing more, and finish the batch in hand."""
+        self._stopping = True
+        if (hand := self._in_hand) and hand.task:
+            await asyncio.wait({hand.task}, timeout=FINISH_LIMIT)
+        await self._let_go(0)
+
+    async def _let_go(self, limit: float) -> None:
+        for task in self._mending.values():
+            task.cancel()
+        for partition in self._mending:
+            self.health.ok(f"partition {partition[0]}/{partition[1]}")
+        self._mending.clear()
+        self._stopped_since.clear()
+        self.metrics.stopped_partitions.set(0)
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        if (hand := self._in_hand) is None or hand.task is None:
+            return
+        if hand.past_gate and limit:
+            await asyncio.wait({hand.task}, timeout=limit)
+        hand.task.cancel()
+        await asyncio.wait({hand.task}, timeout=1)
+
+
+def _first(unsent: dict[Outgoing, str]) -> int:
+    return min(record.position.offset for record in unsent)
+
+
+def _split(records: Sequence[Record], limit: int) -> list[list[Record]]:
+    """The records in order, in parts of at most `limit` bytes; a larger record is a part of its own."""
+    parts: list[list[Record]] = [[]]
+    size = 0
+    for record in records:
+        if parts[-1] and size + record.size > limit:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += record.size
+    return parts

@@ -1,0 +1,99 @@
+"""The one place that wires the rooms: `create_app` gives the ASGI application that `patient-upsert run` serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.consumer import UpsertBroker
+from app.model import Answer, Record
+from app.pipeline import Gate, Pipeline
+from app.settings import Settings, load_settings
+from app.store import Store, open_store
+from app.telemetry import Health, Metrics, configure_logging, log
+
+
+class _Rooms:
+    """What exists only while the application runs."""
+
+    store: Store
+    pipeline: Pipeline
+
+    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
+        return await self.pipeline.process(records, gate)
+
+    async def check(self) -> None:
+        await self.store.check()
+
+
+def create_app(settings: Settings | None = None) -> AsgiFastStream:
+    """The worker with its health and metrics pages. Nothing is connected before it is started.
+
+    Args:
+        settings: where the servers are; by default those of the environment.
+
+    Raises:
+        SettingsError: the environment cannot be used.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    health, metrics, rooms = Health(), Metrics(), _Rooms()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        log.info("start", version=version("patient-upsert"), **_shown(settings))
+        async with open_store(
+            settings.database_url.get_secret_value(),
+            pool_size=settings.database_pool_size,
+            statement_cache=settings.database_statement_cache,
+        ) as store:
+            rooms.store = store
+            rooms.pipeline = Pipeline(store, settings, health, metrics)
+            yield
+        log.info("stop")
+
+    broker = UpsertBroker(settings, process=rooms.process, check=rooms.check, health=health, metrics=metrics)
+    return AsgiFastStream(
+        broker,
+        lifespan=lifespan,
+        logger=None,
+        asgi_routes=[*_health_pages(health), ("/metrics", _metrics_page(metrics))],
+    )
+
+
+def _health_pages(health: Health) -> list[tuple[str, Any]]:
+    @get(include_in_schema=False)
+    async def livez(_scope: Any) -> AsgiResponse:
+        """Whether the process should be left running."""
+        return _page(200 if health.live else 503, {"live": health.live})
+
+    @get(include_in_schema=False)
+    async def readyz(_scope: Any) -> AsgiResponse:
+        """Whether records are being answered, and if not, what is missing."""
+        return _page(200 if health.ready else 503, {"ready": health.ready, "waiting": health.missing})
+
+    return [("/livez", livez), ("/readyz", readyz)]
+
+
+def _metrics_page(metrics: Metrics) -> Any:
+    @get(include_in_schema=False)
+    async def page(_scope: Any) -> AsgiResponse:
+        """The metrics, for Prometheus."""
+        return AsgiResponse(generate_latest(metrics.registry), 200, {"content-type": CONTENT_TYPE_LATEST})
+
+    return page
+
+
+def _page(status: int, content: dict[str, Any]) -> AsgiResponse:
+    return AsgiResponse(orjson.dumps(content), status, {"content-type": "application/json"})
+
+
+def _shown(settings: Settings) -> dict[str, Any]:
+    """The effective settings for the start line; secrets show as stars."""
+    return {name: str(value) for name, value in settings.model_dump().items() if value is not None}

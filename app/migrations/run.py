@@ -1,0 +1,65 @@
+"""Brings the database to the newest revision. Part of `setup`; the worker itself never migrates."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.errors import WorkerError
+from app.migrations import VERSION_TABLE, head_revision
+from app.store.faults import connecting, limited
+
+CONNECT_SECONDS: Final = 10.0
+MIGRATE_SECONDS: Final = 600.0
+"""A revision may fill a column of a large table; beyond that it should be done in steps."""
+_LOCK_TIMEOUT: Final = "30s"
+"""Waiting longer for a table stops the workers, whose statements queue up behind us."""
+_LOCK: Final = 0x70617469656E74
+"""Of the advisory lock that keeps two migrations apart: "patient" in ASCII."""
+
+
+async def migrate(url: str) -> str:
+    """Apply what is missing, in one transaction, and return the revision that the database is at then.
+
+    May be run again, and twice at once. A database that a newer version has migrated is left as it is. Raises
+    Transient, naming the SQLSTATE; then nothing was changed.
+    """
+    return await limited(_migrate(url), MIGRATE_SECONDS, _judge)
+
+
+async def _migrate(url: str) -> str:
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        # By the driver's own reading of the URL, the same as the worker's. No statement cache: see pgbouncer.
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    async with engine.begin() as connection:
+        return await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> str:
+    connection.exec_driver_sql(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if found is not None and found >= head_revision():
+        return found
+    config = Config()
+    config.set_main_option("script_location", "app:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return head_revision()
+
+
+def _judge(error: Exception) -> WorkerError:
+    """SQLAlchemy wraps the driver's error, twice."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, asyncpg.PostgresError):
+        cause = cause.__cause__
+    return connecting(cause or error)

@@ -1,0 +1,175 @@
+"""The model of a request's data: which fields there are, and what producers read about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from app.request import fields
+from app.request.text import ADDRESS_LIMIT, NAME_LIMIT, TEXT_LIMIT, name, optional, required
+
+
+def _text(shortest: int, longest: int, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": shortest, "maxLength": longest, **more})
+
+
+def _nullable(longest: int, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["string", "null"], "maxLength": longest, **more})
+
+
+def _readable(members: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"required": [member], "properties": {member: {"type": "string"}}} for member in members]
+
+
+_CODING = {
+    "type": "array",
+    "minItems": 1,
+    "prefixItems": [{"type": "object", "anyOf": _readable(fields.CODING_MEMBERS)}],
+}
+_GENDER = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "maxLength": TEXT_LIMIT},
+            {
+                "type": "object",
+                "anyOf": [
+                    *_readable(fields.GENDER_MEMBERS),
+                    {"required": ["coding"], "properties": {"coding": _CODING}},
+                ],
+            },
+            {"type": "null"},
+        ]
+    }
+)
+
+Name = Annotated[str, AfterValidator(name), _text(1, NAME_LIMIT)]
+Text = Annotated[str, AfterValidator(required(TEXT_LIMIT)), _text(1, TEXT_LIMIT)]
+TextOrEmpty = Annotated[str, AfterValidator(required(TEXT_LIMIT, may_be_empty=True)), _text(0, TEXT_LIMIT)]
+AddressLine = Annotated[str, AfterValidator(required(ADDRESS_LIMIT)), _text(1, ADDRESS_LIMIT)]
+SecondAddressLine = Annotated[str | None, AfterValidator(optional(ADDRESS_LIMIT)), _nullable(ADDRESS_LIMIT)]
+Phone = Annotated[str, AfterValidator(fields.phone), _text(3, fields.PHONE_LIMIT)]
+DateOfBirth = Annotated[
+    date, PlainValidator(fields.date_of_birth), WithJsonSchema({"type": "string", "minLength": 10, "format": "date"})
+]
+Email = Annotated[
+    str | None,
+    AfterValidator(fields.email),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "email", "maxLength": fields.EMAIL_LIMIT},
+                {"type": "string", "maxLength": 0},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+Gender = Annotated[str | None, PlainValidator(fields.gender), _GENDER]
+Identifier = Annotated[str | None, AfterValidator(fields.identifier), _nullable(fields.IDENTIFIER_LIMIT)]
+CustomerNamed = Annotated[Any, _nullable(fields.IDENTIFIER_LIMIT)]
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """A default of null would say that leaving a field out clears it; it keeps what is stored."""
+    for member in schema["properties"].values():
+        member.pop("default", None)
+
+
+class RequestData(BaseModel):
+    """Create or update the patient of a customer.
+
+    Every text is put into Unicode NFC and trimmed; carriage return, line feed and tab become a space. Lengths count
+    characters after that. Other control characters, bidirectional controls and lone surrogates are refused. Any script
+    and any language is fine. Of the fields that may be left out, an absent one keeps what is stored, and null or an
+    empty text clears it. Unknown fields are ignored.
+    """
+
+    model_config = ConfigDict(
+        title="Patient upsert request",
+        alias_generator=to_camel,
+        extra="ignore",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_without_defaults,
+    )
+
+    customer: CustomerNamed = Field(
+        default=None,
+        title="Customer",
+        description="The customer whose patient this is. The event's subject or the record key may name it instead.",
+        examples=["cus_1042"],
+    )
+    patient: Identifier = Field(
+        default=None,
+        title="Patient",
+        description="The id of a patient that is known already: 1 to 255 bytes of UTF-8 without control characters, "
+        "never trimmed. Absent, null or empty: the patient of the customer, created if there is none.",
+        examples=["pat_0198c5d2-7d31-7c4e-9a55-3f1f0f6f7a10"],
+    )
+    first_name: Name = Field(
+        title="First name",
+        description="The patient's first name. At least one letter or digit, of any script.",
+        examples=["Zoë", "美咲"],
+    )
+    last_name: Name = Field(
+        title="Last name",
+        description="The patient's last name. At least one letter or digit, of any script.",
+        examples=["O'Sample-Núñez", "見本"],
+    )
+    date_of_birth: DateOfBirth = Field(
+        title="Date of birth",
+        description="A date as in ISO 8601. A date-time at midnight (2001-02-03T00:00:00Z) is accepted and counts as "
+        "the date that is written. Not later than 14 hours after the record's timestamp, at most 150 years before it.",
+        examples=["2001-02-03"],
+    )
+    gender: Gender = Field(
+        default=None,
+        title="Gender",
+        description="A text, or an object: taken is the first string that is not empty among value, code, name, text, "
+        "display, coding[0].code and coding[0].display. Of 1 to 100 characters. Null or empty clears it.",
+        examples=["female", {"code": "F", "display": "Female"}, {"coding": [{"code": "female"}]}],
+    )
+    phone: Phone = Field(
+        title="Phone",
+        description="A phone number as free text with at least three digits. It becomes the customer's.",
+        examples=["+1 (202) 555-0143"],
+    )
+    email: Email = Field(
+        default=None,
+        title="Email",
+        description="An e-mail address of at most 254 bytes; only its syntax is checked, and its domain is stored in "
+        "lower case. Internationalised addresses are accepted. It becomes the customer's. Null or empty clears it.",
+        examples=["zoe.sample@clinic.example"],
+    )
+    address: AddressLine = Field(
+        title="Address", description="The first line of the address.", examples=["12 Invented Street"]
+    )
+    address2: SecondAddressLine = Field(
+        default=None,
+        title="Address, second line",
+        description="The second line of the address. Null or empty clears it.",
+        examples=["Flat 3"],
+    )
+    city: Text = Field(title="City", description="The city or place.", examples=["Springfield", "東京"])
+    state: TextOrEmpty = Field(
+        title="State",
+        description="The state, province or region as free text. Must be present, and may be empty.",
+        examples=["OR", ""],
+    )
+    postal_code: TextOrEmpty = Field(
+        title="Postal code",
+        description="The postal code as free text. Must be present, and may be empty.",
+        examples=["97475", ""],
+    )
+    country: Text = Field(
+        title="Country", description="The country as free text, a code or a name.", examples=["US", "Deutschland"]
+    )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Nothing: the values are health data, and reprs end up in logs and tracebacks."""
+        return ()

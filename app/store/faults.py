@@ -1,0 +1,103 @@
+"""What an error of the driver means, judged by its class and SQLSTATE alone, and the time limit of every call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import asyncpg
+
+from app.errors import Conflict, DataFault, SetupNeeded, Transient, WorkerError
+
+T = TypeVar("T")
+Judge = Callable[[Exception], WorkerError]
+
+SETUP: Final = "run: patient-upsert setup"
+
+_DATA_STATES: Final = frozenset({"23502", "23514"})
+"""A missing value, and a rule of a table that does not hold. With class 22 they are the faults of data."""
+_FORM_STATES: Final = frozenset({"22P03", "22P04"})
+"""Binary data or COPY of the wrong form: the driver's idea of the table is out of date, no value is at fault."""
+_ADVICE: Final = {
+    "3D000": "the database does not exist: create it, or correct DATABASE_URL",
+    "3F000": "the schema does not exist: create it, or correct the search_path of the role",
+    "28P01": "the password is wrong: correct DATABASE_URL",
+    "28000": "the role may not log in: correct DATABASE_URL or the server's pg_hba.conf",
+    "42501": "the role lacks a right: grant it select, insert and update on the tables",
+    "42P01": f"a table is missing; {SETUP}",
+    "42703": f"a column is missing; {SETUP}",
+    "25006": "the server is read-only: a standby, or held so by its operator",
+    "53300": "the server has no connection left: lower DATABASE_POOL_SIZE or raise max_connections",
+}
+
+
+async def limited(work: Awaitable[T], seconds: float, judge: Judge) -> T:
+    """The result of `work`, given up after `seconds`; whatever it raises becomes what `judge` makes of it.
+
+    Raised outside the `except` block, so that the new error carries no trace of the driver's.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except Exception as error:  # noqa: BLE001 - the driver raises many things, and none may pass as it is
+        fault = judge(error)
+    raise fault
+
+
+def away(error: Exception) -> WorkerError:
+    """Where no data travel (connecting, begin, commit), every error means that the server cannot serve us now."""
+    return Transient(f"postgres: {_what(error)}")
+
+
+def connecting(error: Exception) -> WorkerError:
+    """Where a connection is opened: the address itself may be at fault."""
+    if isinstance(error, ValueError):  # asyncpg.ClientConfigurationError is one
+        return Transient("postgres: the address cannot be read: correct DATABASE_URL")
+    return away(error)
+
+
+def data(error: Exception) -> WorkerError:
+    """Where data travel: some errors are theirs."""
+    return DataFault(f"postgres: {_what(error)}") if _is_data_fault(error) else away(error)
+
+
+def taken(error: Exception) -> WorkerError:
+    """Where rows are added by COPY: a key that is there already was added by someone else."""
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return Conflict("postgres: someone else has answered a request of this batch")
+    return data(error)
+
+
+def schema(error: Exception) -> WorkerError:
+    """Where the revision is read: its table is missing until `setup` has run."""
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return SetupNeeded(f"postgres: the tables are missing; {SETUP}")
+    return away(error)
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of an error that the server sent (or the driver in its name)."""
+    return error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+
+
+def _is_data_fault(error: Exception) -> bool:
+    state = sqlstate(error)
+    if state is not None:
+        return (state.startswith("22") and state not in _FORM_STATES) or state in _DATA_STATES
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, asyncpg.exceptions.DataError)
+    # COPY lets through what Python raises when a value does not fit its column; UnicodeEncodeError is a ValueError.
+    return isinstance(error, ValueError | TypeError | OverflowError)
+
+
+def _what(error: Exception) -> str:
+    state = sqlstate(error)
+    if state is not None and not state.startswith("08"):
+        advice = _ADVICE.get(state)
+        return f"SQLSTATE {state} ({advice})" if advice else f"SQLSTATE {state}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if state is not None or isinstance(error, OSError):
+        return "connection lost or refused"
+    return type(error).__name__

@@ -1,0 +1,143 @@
+"""One batch against the database: read, write, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from app.errors import Conflict, DataFault, Transient, WorkerError
+from app.model import Customer, Known, Patient, StoredAnswer, Writes
+from app.store import rows
+from app.store.faults import Judge, away, data, limited, schema, taken
+from app.store.rows import query
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.pool import PoolConnectionProxy
+
+T = TypeVar("T")
+
+STATEMENT_SECONDS: Final = 30.0
+"""The slowest statement of a full batch takes under a second; the server's own limit (begin.sql) comes first."""
+ROLLBACK_SECONDS: Final = 5.0
+"""A server that has not rolled back by then hangs; closing the connection rolls back as well."""
+
+_by_key = attrgetter("key")
+_by_customer = attrgetter("customer")
+
+
+class Transaction:
+    """An open transaction. Leaving its context without `commit` rolls it back.
+
+    Rows are locked in one order everywhere, so that workers wait for each other but never in a circle: customers that
+    change, patients that change, new customers, new patients, answers; inside each by key.
+    """
+
+    def __init__(self, connection: PoolConnectionProxy[Record], *, lock: bool) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._open = False
+        self._broken = False
+
+    async def begin(self) -> None:
+        """Called by the store, which hands out open transactions only. Raises Transient."""
+        await self._run(self._connection.execute(query("begin")), away)
+        self._open = True
+
+    async def read(self, keys: Collection[bytes], customers: Collection[str]) -> Known:
+        """The stored answers under these keys and the rows of these customers, deleted ones too.
+
+        Raises Transient, and DataFault when a name of a customer cannot be sent.
+        """
+        names = sorted(set(customers))
+        if names and self._lock:
+            await self._run(self._connection.execute(query("lock_customers"), names), data)
+            await self._run(self._connection.execute(query("lock_patients"), names), data)
+        found = await self._fetch("read_rows", names)
+        answers = await self._fetch("read_answers", sorted(set(keys)))
+        return Known(
+            answers={row[0]: rows.answer_of(row) for row in answers},
+            customers={row[0]: rows.customer_of(row) for row in found},
+            patients={patient.customer: patient for row in found if (patient := rows.patient_of(row))},
+        )
+
+    async def write(self, writes: Writes) -> None:
+        """Store what one batch changes.
+
+        Raises Conflict when a row has moved or a key is taken, DataFault when a value cannot be stored, Transient.
+        After any of them this transaction can only be left.
+        """
+        await self._count("update_customers", writes.changed_customers, rows.UPDATE_CUSTOMERS)
+        await self._count("update_patients", writes.changed_patients, rows.UPDATE_PATIENTS)
+        await self._count("insert_customers", writes.new_customers, rows.INSERT_CUSTOMERS)
+        if writes.new_patients:
+            await self._run(self._connection.execute(query("reuse_plans")), away)
+            await self._count("insert_patients", writes.new_patients, rows.INSERT_PATIENTS)
+        if writes.answers:
+            await self._copy(writes.answers)
+
+    async def commit(self) -> None:
+        """Make it last. Raises Transient, after which it may or may not have been committed."""
+        self._open = False
+        try:
+            done = await self._run(self._connection.execute("commit"), away)
+        except Transient as error:
+            text = f"{error}; the outcome of the commit is unknown"
+        else:
+            if done == "COMMIT":
+                return
+            text = "postgres: rolled back instead of committed"
+        raise Transient(text)
+
+    async def owners(self, patients: Collection[str]) -> dict[str, str]:
+        """See `Store.owners`."""
+        found = await self._fetch("read_owners", sorted(set(patients)))
+        return {row[0]: row[1] for row in found}
+
+    async def revision(self) -> str | None:
+        """At which revision the schema is. Raises Transient, and SetupNeeded when there is none."""
+        found = await self._run(self._connection.fetch(query("read_revision")), schema)
+        return found[0][0] if found else None
+
+    async def end(self) -> None:
+        """Roll back what is open. A connection of which we cannot be sure is closed and never used again."""
+        try:
+            if self._open and not self._broken:
+                await self._run(self._connection.execute("rollback"), away, ROLLBACK_SECONDS)
+        except WorkerError:
+            pass  # closed below, which rolls back too
+        finally:
+            if self._broken:
+                self._connection.terminate()
+
+    async def _run(self, work: Awaitable[T], judge: Judge, seconds: float | None = None) -> T:
+        try:
+            return await limited(work, seconds or STATEMENT_SECONDS, judge)
+        except (DataFault, Conflict):
+            raise
+        except BaseException:  # also cancelled: what the server does at this moment is unknown
+            self._broken = True
+            raise
+
+    async def _fetch(self, name: str, keys: list[Any]) -> list[Record]:
+        return await self._run(self._connection.fetch(query(name), keys), data) if keys else []
+
+    async def _count(
+        self,
+        name: str,
+        changes: Collection[Customer] | Collection[Patient],
+        values: Callable[[object], tuple[Any, ...]],
+    ) -> None:
+        if not changes:
+            return
+        arrays = rows.columns(sorted(changes, key=_by_customer), values)
+        tag = await self._run(self._connection.execute(query(name), *arrays), data)
+        if int(tag.rpartition(" ")[2]) != len(changes):
+            raise Conflict(f"postgres: {name}: a row has moved since it was read")
+
+    async def _copy(self, answers: Collection[StoredAnswer]) -> None:
+        # Half the cost of an insert: see docs/decisions. A taken key is an error here, so there is nothing to count.
+        records = map(rows.COPY_ANSWERS, sorted(answers, key=_by_key))
+        copy = self._connection.copy_records_to_table("requests", records=records, columns=rows.ANSWER_COLUMNS)
+        await self._run(copy, taken)

@@ -1,0 +1,121 @@
+"""However the process that started the servers ends, nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from testcontainers.core.docker_client import DockerClient
+
+from devstack.servers.reaper import alive, family
+
+ROOT = Path(__file__).parents[2]
+kind = os.environ.get("SERVERS") or "embedded"
+embedded = pytest.mark.skipif(kind != "embedded", reason="about the embedded servers")
+docker = pytest.mark.skipif(kind != "docker", reason="about the containers")
+
+
+def wait_for(condition: Callable[[], bool], within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def started() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "devstack.servers"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """The two export lines, which come when both servers are ready."""
+    assert process.stdout
+    kafka, postgres = process.stdout.readline(), process.stdout.readline()
+    assert kafka.startswith("export PATIENT_UPSERT_KAFKA_BOOTSTRAP_SERVERS=")
+    assert postgres.startswith("export PATIENT_UPSERT_DATABASE_URL=postgresql://")
+    return kafka.partition("=")[2].strip(), postgres.partition("=")[2].strip()
+
+
+def data_directory(members: list[psutil.Process]) -> Path:
+    works_in = [Path(member.cwd()) for member in members]
+    return next(parent for path in works_in for parent in path.parents if parent.name.startswith("patient-upsert-"))
+
+
+def host_ports(container: Any) -> set[str]:
+    return {bound["HostPort"] for bindings in container.ports.values() for bound in bindings or ()}
+
+
+@embedded
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_processes_and_data_go_with_their_parent(started: subprocess.Popen[str], number: signal.Signals) -> None:
+    addresses(started)
+    members = family(psutil.Process(started.pid))[1:]
+    names = {member.name() for member in members}
+    assert {"java", "postgres"} <= names
+    data = data_directory(members)
+    started.send_signal(number)
+    started.wait()
+    wait_for(lambda: not any(map(alive, members)))
+    wait_for(lambda: not data.exists())
+
+
+@embedded
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_orderly_end_is_a_success_and_ends_after_the_servers(
+    started: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    addresses(started)
+    members = family(psutil.Process(started.pid))[1:]
+    started.send_signal(number)
+    assert started.wait() == 0
+    assert not any(map(alive, members))
+
+
+@embedded
+def test_a_parent_killed_amid_the_start_leaves_nothing(started: subprocess.Popen[str]) -> None:
+    parent = psutil.Process(started.pid)
+    wait_for(lambda: "java" in {child.name() for child in parent.children()})
+    members = family(parent)[1:]
+    data = data_directory(members)
+    started.kill()
+    started.wait()
+    wait_for(lambda: not any(map(alive, members)))
+    wait_for(lambda: not data.exists())
+
+
+@docker
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_containers_volumes_and_networks_go_with_their_parent(
+    started: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    kafka, postgres = addresses(started)
+    engine = DockerClient().client
+    ports = {kafka.rpartition(":")[2], str(urlsplit(postgres).port)}
+    ours = [container for container in engine.containers.list() if ports & host_ports(container)]
+    assert len(ours) == 2
+    session = ours[0].labels["org.testcontainers.session-id"]
+    volumes = {mount["Name"] for c in ours for mount in c.attrs["Mounts"]}
+    started.send_signal(number)
+    started.wait()
+    label = {"label": f"org.testcontainers.session-id={session}"}
+    wait_for(lambda: not engine.containers.list(all=True, filters=label))
+    wait_for(lambda: not engine.networks.list(filters=label))
+    wait_for(lambda: not volumes & {volume.name for volume in engine.volumes.list()})
+    engine.close()
