@@ -1,0 +1,56 @@
+# Everything a developer types. `make` alone lists it.
+SHELL := /bin/sh
+SERVERS ?= embedded
+KEEP ?=
+ARGS ?=
+# The first of these that is Python 3.11 to 3.13.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+
+.PHONY: help setup demo test check format lock contracts rules clean
+
+help: ## list these
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/installed ## make .venv with the project and its development tools
+
+.venv/installed: requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it: make PYTHON=/path/to/python3.13"; exit 1; }
+	@echo "setting up .venv (once, about a minute)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (KEEP=1 leaves them up)
+	@SERVERS=$(SERVERS) $(BIN)/python -m devstack.demo $(if $(KEEP),--keep)
+
+test: setup ## the whole suite (SERVERS=embedded|docker|env, ARGS='-k name')
+	@SERVERS=$(SERVERS) $(BIN)/python -m pytest $(ARGS)
+
+check: setup ## lint, format, types, imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## put the code in the format that `check` wants
+	@$(BIN)/ruff check --fix --exit-zero --quiet
+	@$(BIN)/ruff format
+
+lock: setup ## choose the newest versions that pyproject.toml allows, with their hashes
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -c requirements-dev.lock -o requirements.lock
+
+contracts: setup ## write contracts/ anew from the models
+	@$(BIN)/patient-upsert contracts
+
+rules: setup ## write docs/rules.md anew from the rules and their tests
+	@$(BIN)/python -m tests.rules
+
+clean: ## remove what `setup` and the tools made
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
