@@ -150,6 +150,8 @@ class Request:
     denial: Refusal | None = None
     """Why the caller may not do this, from `authorise`; None when it may."""
     passed_on: Headers = ()
+    key_differs: bool = False
+    """The record key names another customer: the order between this customer's records is not kept by Kafka."""
 
     def __repr__(self) -> str:
         return f"Request({self.position.id})"

@@ -13,15 +13,14 @@ from typing import Final, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from app.authorise import authorise
-from app.envelope import identify, open_envelope
+from app.envelope import open_envelope
 from app.errors import Conflict, DataFault, ErrorCode, Fatal, Fault, FaultCode, Refusal, Transient
-from app.model import NO_TIMESTAMP, Answer, Envelope, Known, Record, Request, Writes, from_milliseconds
+from app.model import Answer, Envelope, Known, Record, Request, Writes
 from app.plan import Rules, plan
-from app.request import validate
 from app.response import refused
 from app.settings import Settings
 from app.telemetry import Health, Metrics, log
+from app.understand import understand
 
 MAX_FAILURES_IN_A_ROW: Final = 50
 """So many requests that the database refuses, with none between that it takes, are a bad deploy and not bad data."""
@@ -96,39 +95,13 @@ class Pipeline:
 
     def _understand(self, envelopes: Sequence[Envelope], owners: dict[str, str]) -> list[Request]:
         pattern = re.compile(self.settings.customer_pattern)
-        received = self._now()
-        return [
-            self._request(envelope, owners.get(envelope.patient or ""), pattern, received) for envelope in envelopes
+        received, auth = self._now(), self.settings.auth
+        requests = [
+            understand(envelope, owners.get(envelope.patient or ""), received=received, pattern=pattern, auth=auth)
+            for envelope in envelopes
         ]
-
-    def _request(self, envelope: Envelope, owner: str | None, pattern: re.Pattern[str], received: datetime) -> Request:
-        identity = identify(envelope, owner=owner, pattern=pattern)
-        self.metrics.key_differs.inc(identity.key_differs)
-        timestamp = envelope.position.timestamp
-        made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
-        refusal = Refusal.merge(envelope.refusal, identity.refusal)
-        data = None
-        if envelope.readable:
-            validated = validate(envelope.data, received_at=made)
-            if isinstance(validated, tuple):
-                refusal = Refusal.merge(refusal, Refusal(ErrorCode.VALIDATION_FAILED, validated))
-            elif refusal is None:
-                data = validated
-        return Request(
-            position=envelope.position,
-            id=envelope.id,
-            source=identity.source,
-            customer=identity.customer,
-            key=identity.key,
-            fingerprint=identity.fingerprint,
-            effective_at=min(envelope.event_time, made) if envelope.event_time else made,
-            stale_guarded=envelope.event_time is not None or envelope.replayed_letter,
-            data=data,
-            refusal=refusal,
-            denial=authorise(envelope, identity.customer, auth=self.settings.auth),
-            record=envelope.record,
-            passed_on=envelope.passed_on,
-        )
+        self.metrics.key_differs.inc(sum(request.key_differs for request in requests))
+        return requests
 
     async def _apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
         """Plan and commit these requests together, or in halves when the database cannot take one of them."""

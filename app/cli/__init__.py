@@ -7,6 +7,8 @@ import sys
 import typer
 from rich.console import Console
 
+from app.cli.contracts import HELP as CONTRACTS_HELP
+from app.cli.contracts import contracts
 from app.cli.run import HELP as RUN_HELP
 from app.cli.run import run
 from app.cli.send import HELP as SEND_HELP
@@ -27,6 +29,7 @@ app = typer.Typer(
 app.command("setup", help=SETUP_HELP)(setup)
 app.command("run", help=RUN_HELP)(run)
 app.command("send", help=SEND_HELP)(send)
+app.command("contracts", help=CONTRACTS_HELP)(contracts)
 
 
 def main() -> None:

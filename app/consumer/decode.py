@@ -27,7 +27,13 @@ UNDECODABLE: Final = "undecodable\x00"
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END: Final = 12
-_CODECS: dict[int, Callable[[bytes], bytes]] = {0: bytes, 1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_CODECS: dict[int, Callable[[bytes], bytes]] = {
+    0: bytes,
+    1: gzip_decode,
+    2: snappy_decode,
+    3: lz4_decode,
+    4: zstd_decode,
+}
 _MOST_RECORDS: Final = 1_000_000
 _REMEMBERED: Final = 1000
 

@@ -59,7 +59,6 @@ def _upgrade(connection: Connection) -> str:
 
 def _judge(error: Exception) -> WorkerError:
     """SQLAlchemy wraps the driver's error, twice."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, asyncpg.PostgresError):
-        cause = cause.__cause__
-    return connecting(cause or error)
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return connecting(error)

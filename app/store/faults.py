@@ -100,4 +100,6 @@ def _what(error: Exception) -> str:
         return "no answer in time"
     if state is not None or isinstance(error, OSError):
         return "connection lost or refused"
+    if isinstance(error, asyncpg.InterfaceError):  # from a connection that was closed under us
+        return f"connection lost ({type(error).__name__})"
     return type(error).__name__

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from asyncpg import InterfaceError
 
 from app.errors import Conflict, DataFault, Transient, WorkerError
 from app.model import Customer, Known, Patient, StoredAnswer, Writes
@@ -42,7 +45,7 @@ class Transaction:
 
     async def begin(self) -> None:
         """Called by the store, which hands out open transactions only. Raises Transient."""
-        await self._run(self._connection.execute(query("begin")), away)
+        await self._run(self._execute(query("begin")), away)
         self._open = True
 
     async def read(self, keys: Collection[bytes], customers: Collection[str]) -> Known:
@@ -52,8 +55,8 @@ class Transaction:
         """
         names = sorted(set(customers))
         if names and self._lock:
-            await self._run(self._connection.execute(query("lock_customers"), names), data)
-            await self._run(self._connection.execute(query("lock_patients"), names), data)
+            await self._run(self._execute(query("lock_customers"), names), data)
+            await self._run(self._execute(query("lock_patients"), names), data)
         found = await self._fetch("read_rows", names)
         answers = await self._fetch("read_answers", sorted(set(keys)))
         return Known(
@@ -72,7 +75,7 @@ class Transaction:
         await self._count("update_patients", writes.changed_patients, rows.UPDATE_PATIENTS)
         await self._count("insert_customers", writes.new_customers, rows.INSERT_CUSTOMERS)
         if writes.new_patients:
-            await self._run(self._connection.execute(query("reuse_plans")), away)
+            await self._run(self._execute(query("reuse_plans")), away)
             await self._count("insert_patients", writes.new_patients, rows.INSERT_PATIENTS)
         if writes.answers:
             await self._copy(writes.answers)
@@ -81,7 +84,7 @@ class Transaction:
         """Make it last. Raises Transient, after which it may or may not have been committed."""
         self._open = False
         try:
-            done = await self._run(self._connection.execute("commit"), away)
+            done = await self._run(self._execute("commit"), away)
         except Transient as error:
             text = f"{error}; the outcome of the commit is unknown"
         else:
@@ -97,19 +100,19 @@ class Transaction:
 
     async def revision(self) -> str | None:
         """At which revision the schema is. Raises Transient, and SetupNeeded when there is none."""
-        found = await self._run(self._connection.fetch(query("read_revision")), schema)
+        found = await self._run(self._rows(query("read_revision")), schema)
         return found[0][0] if found else None
 
     async def end(self) -> None:
         """Roll back what is open. A connection of which we cannot be sure is closed and never used again."""
         try:
             if self._open and not self._broken:
-                await self._run(self._connection.execute("rollback"), away, ROLLBACK_SECONDS)
-        except WorkerError:
-            pass  # closed below, which rolls back too
+                with suppress(WorkerError):  # closed below, which rolls back too
+                    await self._run(self._execute("rollback"), away, ROLLBACK_SECONDS)
         finally:
             if self._broken:
-                self._connection.terminate()
+                with suppress(InterfaceError):  # it is closed already
+                    self._connection.terminate()
 
     async def _run(self, work: Awaitable[T], judge: Judge, seconds: float | None = None) -> T:
         try:
@@ -121,7 +124,7 @@ class Transaction:
             raise
 
     async def _fetch(self, name: str, keys: list[Any]) -> list[Record]:
-        return await self._run(self._connection.fetch(query(name), keys), data) if keys else []
+        return await self._run(self._rows(query(name), keys), data) if keys else []
 
     async def _count(
         self,
@@ -132,12 +135,21 @@ class Transaction:
         if not changes:
             return
         arrays = rows.columns(sorted(changes, key=_by_customer), values)
-        tag = await self._run(self._connection.execute(query(name), *arrays), data)
+        tag = await self._run(self._execute(query(name), *arrays), data)
         if int(tag.rpartition(" ")[2]) != len(changes):
             raise Conflict(f"postgres: {name}: a row has moved since it was read")
 
     async def _copy(self, answers: Collection[StoredAnswer]) -> None:
         # Half the cost of an insert: see docs/decisions. A taken key is an error here, so there is nothing to count.
-        records = map(rows.COPY_ANSWERS, sorted(answers, key=_by_key))
-        copy = self._connection.copy_records_to_table("requests", records=records, columns=rows.ANSWER_COLUMNS)
-        await self._run(copy, taken)
+        await self._run(self._copied(map(rows.COPY_ANSWERS, sorted(answers, key=_by_key))), taken)
+
+    # A connection that was closed under us raises when it is called, not when it is awaited: hence these three.
+
+    async def _execute(self, text: str, *arguments: Any) -> str:
+        return await self._connection.execute(text, *arguments)
+
+    async def _rows(self, text: str, *arguments: Any) -> list[Record]:
+        return await self._connection.fetch(text, *arguments)
+
+    async def _copied(self, records: Iterable[tuple[Any, ...]]) -> str:
+        return await self._connection.copy_records_to_table("requests", records=records, columns=rows.ANSWER_COLUMNS)

@@ -1,0 +1,54 @@
+"""From an opened record to a request: identified, validated, authorised. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Literal
+
+from app.authorise import authorise
+from app.envelope import identify
+from app.errors import ErrorCode, Refusal
+from app.model import NO_TIMESTAMP, Envelope, Request, from_milliseconds
+from app.request import validate
+
+
+def understand(
+    envelope: Envelope, owner: str | None, *, received: datetime, pattern: re.Pattern[str], auth: Literal["none"]
+) -> Request:
+    """Everything that can be told of a request without the rows that it concerns, all its faults among it.
+
+    Args:
+        envelope: the opened record.
+        owner: the customer of the patient that the data name, where the database knows that patient.
+        received: when the record was read; stands in for the timestamp of a record that has none.
+        pattern: what a customer id must match.
+        auth: how callers are told apart.
+    """
+    identity = identify(envelope, owner=owner, pattern=pattern)
+    timestamp = envelope.position.timestamp
+    made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
+    refusal = Refusal.merge(envelope.refusal, identity.refusal)
+    data = None
+    if envelope.readable:
+        validated = validate(envelope.data, received_at=made)
+        if isinstance(validated, tuple):
+            refusal = Refusal.merge(refusal, Refusal(ErrorCode.VALIDATION_FAILED, validated))
+        elif refusal is None:
+            data = validated
+    return Request(
+        position=envelope.position,
+        id=envelope.id,
+        source=identity.source,
+        customer=identity.customer,
+        key=identity.key,
+        fingerprint=identity.fingerprint,
+        effective_at=min(envelope.event_time, made) if envelope.event_time else made,
+        stale_guarded=envelope.event_time is not None or envelope.replayed_letter,
+        record=envelope.record,
+        data=data,
+        refusal=refusal,
+        denial=authorise(envelope, identity.customer, auth=auth),
+        passed_on=envelope.passed_on,
+        key_differs=identity.key_differs,
+    )
