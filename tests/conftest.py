@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.consumer.topics import create_topics
-from app.migrations.run import migrate
 from app.settings import Settings
+from app.store.migrate import migrate
 from devstack.servers import Servers, servers
 from tests.support import with_database
 

@@ -98,7 +98,7 @@ async def page(app: AsgiFastStream, path: str) -> tuple[int, Any]:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "http_version": "1.1"}
-    await app(scope, receive, send)  # type: ignore[arg-type]
+    await app(scope, receive, send)
     content = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], orjson.loads(content) if content[:1] == b"{" else content.decode()
 

@@ -8,7 +8,6 @@ from typing import Final
 from rich.console import Console
 
 from app.consumer.topics import create_topics
-from app.migrations.run import migrate
 from app.settings import Settings, load_settings
 
 HELP: Final = """Create the topics and bring the database to the newest schema. May be run again.
@@ -24,6 +23,8 @@ def setup() -> None:
 
 
 async def _setup(settings: Settings, console: Console) -> None:
+    from app.store.migrate import migrate  # here, since it loads Alembic and SQLAlchemy, which no other command needs
+
     for topic, created in (await create_topics(settings)).items():
         console.print(f"topic {topic}: {'created' if created else 'was there'}", markup=False)
     with console.status("migrating the database"):

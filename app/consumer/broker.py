@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
@@ -108,14 +107,14 @@ class UpsertBroker(KafkaBroker):
         attempt = 0
         while True:
             self._health.turned()
-            if await self._servers_are_there(worker):
-                try:
+            try:
+                if await self._servers_are_there(worker):
                     await asyncio.wait_for(self._start_consuming(worker), START_LIMIT)
                     attempt = 0
                     await self._watch(worker)
-                except (KafkaError, OSError, TimeoutError) as error:
-                    self._health.waits("kafka", cause_of(error))
-                await self._stop_consuming(worker)
+            except Exception as error:  # noqa: BLE001 - a supervisor that ends would leave a worker that never works
+                self._health.waits("kafka", cause_of(error))
+            await self._stop_consuming(worker)
             attempt += 1
             await asyncio.sleep(_backoff(attempt))
 

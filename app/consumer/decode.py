@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiokafka.consumer.fetcher
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
@@ -42,6 +43,7 @@ def install() -> None:
     """Make every consumer of this process tolerant. May be called again."""
     fetcher: Any = aiokafka.consumer.fetcher
     fetcher.MemoryRecords = TolerantRecords
+    fetcher.PartitionRecords = TolerantPartition
 
 
 def to_record(raw: Any) -> Record:
@@ -75,6 +77,8 @@ class TolerantRecords:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self.position: Callable[[], int] | None = None
+        """Gives the next offset to read, once the fetcher has said it."""
 
     def size_in_bytes(self) -> int:
         """Bytes of the whole response for this partition."""
@@ -107,7 +111,15 @@ class TolerantRecords:
         if _seen_before(raw):
             return _BrokenBatch(raw, trusted=False)
         self._at = len(self._data)
-        return _RefetchedBatch(raw)
+        return _RefetchedBatch(raw, self.position)
+
+
+class TolerantPartition(PartitionRecords):  # type: ignore[misc]
+    """The records of one partition; tells their splitter how far they were read."""
+
+    def __init__(self, tp: Any, records: TolerantRecords, aborted: Any, fetch_offset: int, *options: Any) -> None:
+        super().__init__(tp, records, aborted, fetch_offset, *options)  # type: ignore[no-untyped-call]
+        records.position = lambda: int(self.next_fetch_offset)
 
 
 _broken_before: OrderedDict[bytes, None] = OrderedDict()
@@ -157,9 +169,10 @@ class _TolerantBatch(_Batch):
 class _RefetchedBatch(_Batch):
     """A batch whose checksum fails for the first time: without records, it leaves the position where it is."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, position: Callable[[], int] | None) -> None:
         (self.base_offset,) = struct.unpack_from(">q", raw)
-        self.next_offset = self.base_offset
+        # which may lie within the batch: what was read before is not read again
+        self.next_offset = position() if position else self.base_offset
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())

@@ -1,7 +1,7 @@
 """The schema, revision by revision: `versions/NNNN_name.py` beside its SQL. Revisions are four digits, so they sort.
 
 A revision only adds (tables, columns with a default, indexes) as long as a version that does not know it may be
-running; `run.migrate` applies them.
+running; `app.store.migrate` applies them.
 """
 
 from __future__ import annotations

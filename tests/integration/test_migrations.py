@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 
 from app.errors import SetupNeeded, Transient
 from app.migrations import head_revision
-from app.migrations.run import migrate
 from app.store import open_store
+from app.store.migrate import migrate
 from tests.integration.store_rows import admin
 
 

@@ -141,7 +141,7 @@ def test_a_value_that_cannot_be_encoded_is_a_fault_of_data(error: Exception) -> 
         (asyncpg.ConnectionDoesNotExistError(SECRET), "postgres: connection lost or refused"),
         (asyncpg.DeadlockDetectedError(SECRET), "postgres: SQLSTATE 40P01"),
         (asyncpg.UniqueViolationError(SECRET), "postgres: SQLSTATE 23505"),
-        (asyncpg.InterfaceError(SECRET), "postgres: InterfaceError"),
+        (asyncpg.InterfaceError(SECRET), "postgres: connection lost (InterfaceError)"),
         (KeyError(SECRET), "postgres: KeyError"),
         (
             asyncpg.InvalidCatalogNameError(SECRET),
