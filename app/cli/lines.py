@@ -14,7 +14,11 @@ from app.model import Headers
 
 
 class NotSendable(WorkerError):
-    """A line cannot be sent; the text says which, and why. It never shows the line."""
+    """A line cannot be sent; the text says which, and `why`. It never shows the line."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.why = why
 
 
 def read_requests(name: str, text: str) -> Iterator[Outbound]:
@@ -28,29 +32,48 @@ def read_requests(name: str, text: str) -> Iterator[Outbound]:
         NotSendable: the file holds something else.
     """
     try:
-        whole = json.loads(text)
-    except ValueError:
-        for number, line in enumerate(text.splitlines(), start=1):
-            if line.strip():
-                yield _request(f"{name}, line {number}", _parsed(f"{name}, line {number}", line))
+        whole = parse(name, text)
+    except NotJson:
+        pass
+    else:
+        for number, item in enumerate(whole if isinstance(whole, list) else [whole], start=1):
+            yield request_of(f"{name}, request {number}", item)
         return
-    for number, item in enumerate(whole if isinstance(whole, list) else [whole], start=1):
-        yield _request(f"{name}, request {number}", item)
+    for number, line in enumerate(text.split("\n"), start=1):  # JSON may hold other line separators, as U+2028
+        if line.strip():
+            yield request_of(f"{name}, line {number}", parse(f"{name}, line {number}", line))
 
 
-def _parsed(where: str, line: str) -> Any:
+class NotJson(NotSendable):
+    """As a whole it is not JSON; its lines may be."""
+
+
+def parse(where: str, text: str) -> Any:
+    """The JSON in this text. Raises NotSendable."""
     try:
-        return json.loads(line)
+        return json.loads(text)
     except ValueError:
-        raise NotSendable(f"{where}: is not JSON") from None
+        raise NotJson(where, "is not JSON") from None
+    except RecursionError:
+        raise NotSendable(where, "is nested too deeply") from None
 
 
-def _request(where: str, item: Any) -> Outbound:
+def is_body(item: Any) -> bool:
+    """Whether this is the REST body, and neither an event nor a record."""
+    return isinstance(item, dict) and "specversion" not in item and not _is_record(item)
+
+
+def _is_record(item: dict[str, Any]) -> bool:
+    return set(item) == {"record"} and isinstance(item["record"], dict)
+
+
+def request_of(where: str, item: Any) -> Outbound:
+    """The record that an object of the file is sent as. Raises NotSendable."""
     if not isinstance(item, dict):
-        raise NotSendable(f"{where}: must be a JSON object")
-    if set(item) == {"record"} and isinstance(item["record"], dict):
+        raise NotSendable(where, "must be a JSON object")
+    if _is_record(item):
         return _record(where, item["record"])
-    value = json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    value = _json(item)
     if "specversion" in item:
         data = item.get("data")
         customer = item.get("subject") or (data.get("customer") if isinstance(data, dict) else None)
@@ -61,15 +84,15 @@ def _request(where: str, item: Any) -> Outbound:
 def _record(where: str, record: dict[str, Any]) -> Outbound:
     unknown = set(record) - {"key", "key_base64", "headers", "value", "value_text", "value_base64"}
     if unknown:
-        raise NotSendable(f"{where}: a record has key, key_base64, headers, value, value_text, value_base64 only")
+        raise NotSendable(where, "a record has key, key_base64, headers, value, value_text, value_base64 only")
     key = _bytes(where, record["key_base64"]) if "key_base64" in record else _text(record.get("key"))
     if "value_base64" in record:
         value: bytes | None = _bytes(where, record["value_base64"])
     elif "value_text" in record:
-        value = str(record["value_text"]).encode()
+        value = _text(record["value_text"])
     else:
         given = record.get("value")
-        value = None if given is None else json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        value = None if given is None else _json(given)
     return Outbound(key, value, _headers(where, record.get("headers", {})))
 
 
@@ -78,11 +101,19 @@ def _headers(where: str, headers: Any) -> Headers:
     try:
         return tuple((str(name), _header_value(where, value)) for name, value in pairs)
     except (TypeError, ValueError):
-        raise NotSendable(f"{where}: headers must be an object, or a list of pairs") from None
+        raise NotSendable(where, "headers must be an object, or a list of pairs") from None
 
 
 def _header_value(where: str, value: Any) -> bytes | None:
     return _bytes(where, value.get("base64")) if isinstance(value, dict) else _text(value)
+
+
+def _json(value: Any) -> bytes:
+    """The value as JSON in UTF-8. Half a surrogate pair stays escaped, as it was: it has no form in UTF-8."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
 
 
 def _text(value: Any) -> bytes | None:
@@ -93,4 +124,4 @@ def _bytes(where: str, value: Any) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (TypeError, ValueError, binascii.Error):
-        raise NotSendable(f"{where}: what is called base64 must be base64") from None
+        raise NotSendable(where, "what is called base64 must be base64") from None
