@@ -34,6 +34,7 @@ check: setup ## lint, format, types, imports
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 format: setup ## put the code in the format that `check` wants
 	@$(BIN)/ruff check --fix --exit-zero --quiet
