@@ -97,8 +97,7 @@ class UpsertBroker(KafkaBroker):
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        await self._stop_consuming(worker)
-        await worker.publisher.close()
+        await asyncio.gather(self._stop_consuming(worker), worker.publisher.close())
 
     async def _supervise(self) -> None:
         """Keep a consumer running: made when the servers are there, made anew when its client gives up."""

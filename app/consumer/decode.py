@@ -114,7 +114,7 @@ class TolerantRecords:
         return _RefetchedBatch(raw, self.position)
 
 
-class TolerantPartition(PartitionRecords):  # type: ignore[misc]
+class TolerantPartition(PartitionRecords):
     """The records of one partition; tells their splitter how far they were read."""
 
     def __init__(self, tp: Any, records: TolerantRecords, aborted: Any, fetch_offset: int, *options: Any) -> None:

@@ -26,8 +26,9 @@ Found = dict[TopicPartition, list[ConsumerRecord[Any, Any]]]
 class Intake(AIOKafkaConsumer):
     """Reads the request topic from the earliest record, committed ones only.
 
-    `failed` is set when the client gives up; whoever drives it then makes a new one. `epoch` counts the assignments
-    that were taken away, and `fetched_in` is the epoch of what `getmany` returned last.
+    `failed` is set when the client gives up; whoever drives it then makes a new one, and nothing more is read. `epoch`
+    counts the assignments that were taken away, `stops` the times that the worker stopped a partition; `fetched_in`
+    and `fetched_after` are what they were when that was fetched which `getmany` returned last.
     """
 
     def __init__(self, settings: Settings, health: Health, metrics: Metrics) -> None:
@@ -48,9 +49,11 @@ class Intake(AIOKafkaConsumer):
         self._health, self._metrics = health, metrics
         self._wait_s = settings.batch_max_wait_ms / 1000
         self._next: dict[TopicPartition, int] = {}
-        self.failed: asyncio.Future[KafkaError] = asyncio.get_running_loop().create_future()
+        self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.epoch = 0
         self.fetched_in = 0
+        self.stops = 0
+        self.fetched_after = 0
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> Found:
         """Wait for records as long as it takes: FastStream would sleep between empty polls."""
@@ -63,25 +66,32 @@ class Intake(AIOKafkaConsumer):
                 return found
 
     async def _poll(self, max_records: int | None) -> Found:
+        if self.failed.done():  # the client may have stepped over what it could not read
+            await asyncio.sleep(POLL_MS / 1000)
+            return {}
         try:
             found: Found = await super().getmany(timeout_ms=POLL_MS, max_records=max_records)
-            self.fetched_in = self.epoch
+            self.fetched_in, self.fetched_after = self.epoch, self.stops
             count = sum(map(len, found.values()))
             if found and self._wait_s and max_records and count < max_records:
                 await asyncio.sleep(self._wait_s)
                 if self.epoch != self.fetched_in:
                     return {}
+                if self.stops != self.fetched_after:  # what follows is of another time
+                    return found
                 more: Found = await super().getmany(timeout_ms=0, max_records=max_records - count)
                 for partition, records in more.items():
                     found.setdefault(partition, []).extend(records)
         except ConsumerStoppedError:
             raise
-        except KafkaError as error:
-            if not self.failed.done():
-                self.failed.set_result(error)
-            await asyncio.sleep(POLL_MS / 1000)
+        except Exception as error:  # noqa: BLE001 - FastStream would begin its loop anew, a thousand times a second
+            self._give_up(error)
             return {}
         return found
+
+    def _give_up(self, error: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_result(error)
 
     async def keep_alive(self) -> None:
         """Tell the group that this member is at work, without taking records: the partition asked for is nowhere."""
@@ -89,8 +99,7 @@ class Intake(AIOKafkaConsumer):
         try:
             await super().getmany(_NOWHERE, timeout_ms=0)
         except KafkaError as error:
-            if not self.failed.done():
-                self.failed.set_result(error)
+            self._give_up(error)
 
     def forget(self) -> None:
         """The assignment is gone: positions are asked for again."""
@@ -132,6 +141,6 @@ def as_partition(key: tuple[str, int]) -> TopicPartition:
     return TopicPartition(*key)
 
 
-def failure(intake: Any) -> KafkaError | None:
+def failure(intake: Any) -> Exception | None:
     """Why the client gave up, if it did."""
     return intake.failed.result() if intake is not None and intake.failed.done() else None

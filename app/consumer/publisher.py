@@ -25,6 +25,9 @@ TOPIC_LIMIT: Final = 3.0
 PUBLISH_LIMIT: Final = 2.5 * REQUEST_LIMIT_MS / 1000
 """Seconds for all answers of a batch; what is not acknowledged by then is tried again."""
 STOP_LIMIT: Final = 2.0
+"""Seconds in which a producer that was replaced may still deliver what it was given."""
+CLOSE_LIMIT: Final = 1.0
+"""The same when the worker stops."""
 LARGEST_RECORD: Final = 64 * MEBIBYTE
 """The broker decides what is too large, so that one refusal looks like the other."""
 
@@ -164,8 +167,8 @@ class Publisher:
                 self._producer = producer
             return self._producer
 
-    def _close_later(self, producer: AIOKafkaProducer) -> None:
-        task = asyncio.create_task(_close(producer))
+    def _close_later(self, producer: AIOKafkaProducer, limit: float = STOP_LIMIT) -> None:
+        task = asyncio.create_task(_close(producer, limit))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -173,20 +176,20 @@ class Publisher:
         """Let go of the producer, within a few seconds even when Kafka is away."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            self._close_later(producer)
+            self._close_later(producer, CLOSE_LIMIT)
         if self._closing:
-            await asyncio.wait(self._closing, timeout=2 * STOP_LIMIT)
+            await asyncio.wait(self._closing, timeout=2 * CLOSE_LIMIT)
 
 
-async def _close(producer: AIOKafkaProducer) -> None:
+async def _close(producer: AIOKafkaProducer, limit: float) -> None:
     """Stop a producer that may have batches which nobody will take any more: by itself it would wait for them."""
     stopping = asyncio.create_task(producer.stop())
-    done, _ = await asyncio.wait({stopping}, timeout=STOP_LIMIT)
+    done, _ = await asyncio.wait({stopping}, timeout=limit)
     if not done:
         sender = producer._sender.sender_task
         if sender is not None:
             sender.cancel()
-        await asyncio.wait({stopping}, timeout=STOP_LIMIT)
+        await asyncio.wait({stopping}, timeout=limit)
         stopping.cancel()
     elif stopping.exception() is not None:
         await producer.client.close()

@@ -25,7 +25,7 @@ from app.telemetry import Health, Metrics, log
 REVOKE_LIMIT: Final = 5.0
 """Seconds that a batch which has reached COMMIT gets to publish and commit its offsets."""
 COMMIT_LIMIT: Final = 5.0
-FINISH_LIMIT: Final = 5.5
+FINISH_LIMIT: Final = 5.0
 """Seconds for the batch in hand when the worker is told to stop; with what follows it stays below ten."""
 KEEP_ALIVE_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 5.0
@@ -75,7 +75,6 @@ class Worker:
     _in_hand: _InHand | None = None
     _revoking: bool = False
     _stopping: bool = False
-    _marks: int = 0
     _stopped_since: dict[Partition, int] = field(default_factory=dict)
     _mending: dict[Partition, asyncio.Task[None]] = field(default_factory=dict)
     _mend_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -89,7 +88,7 @@ class Worker:
         intake = self.intake
         if intake is None:
             return
-        epoch, mark = intake.fetched_in, self._marks
+        epoch, mark = intake.fetched_in, intake.fetched_after
         for part in _split(records, self.settings.batch_max_bytes):
             putting = asyncio.ensure_future(self._queue.put(_Batch(part, epoch, mark)))
             try:
@@ -168,11 +167,11 @@ class Worker:
 
     def _stop_partitions(self, records: Sequence[Record], failed: dict[Outgoing, str], epoch: int) -> None:
         assert self.intake is not None
-        self._marks += 1
+        self.intake.stops += 1
         for partition in {partition_of(record.position) for record in failed}:
             unsent = {record: cause for record, cause in failed.items() if partition_of(record.position) == partition}
             last = max(record.position.offset for record in records if partition_of(record.position) == partition)
-            self._stopped_since[partition] = self._marks
+            self._stopped_since[partition] = self.intake.stops
             self.intake.pause(as_partition(partition))
             self._mending[partition] = asyncio.create_task(self._mend(partition, unsent, last + 1, epoch))
         self.metrics.stopped_partitions.set(len(self._mending))
@@ -184,16 +183,21 @@ class Worker:
         retrying = AsyncRetrying(
             retry=retry_if_result(bool), wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)
         )
-        rest = list(unsent)
+        rest = sorted(unsent, key=lambda record: record.position.offset)
+        committed = rest[0].position.offset
 
         async def again() -> bool:
+            nonlocal committed
             while rest:
                 # one by one, and one partition at a time: a record that is too large fails with its whole request
                 async with self._mend_lock:
                     failed = await self.publisher.publish(rest[:1], probe=True)
                 if failed:
-                    cause = next(iter(failed.values()))
-                    self.health.waits(part, f"stopped at offset {rest[0].position.offset}: {cause}")
+                    cause, stopped_at = next(iter(failed.values())), rest[0].position.offset
+                    self.health.waits(part, f"stopped at offset {stopped_at}: {cause}")
+                    if stopped_at > committed:
+                        await self._commit({partition: stopped_at}, epoch)
+                        committed = stopped_at
                     return True
                 del rest[0]
             return False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from tests.support import Outbound
+from app.consumer.requester import Outbound
 
 HEAD = 61
 """Bytes before the first record."""

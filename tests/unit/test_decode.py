@@ -12,10 +12,10 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 
 from app.consumer import decode
 from app.consumer.decode import TolerantPartition, TolerantRecords, to_record
+from app.consumer.requester import Outbound
 from app.model import Record
 from tests.faults import batches
 from tests.faults.batches import TIME, batch
-from tests.support import Outbound
 
 ONE, TWO, THREE = (Outbound(b"k%d" % n, b"v%d" % n, (("h", b"%d" % n), ("empty", None))) for n in (1, 2, 3))
 BAD_NAME = Outbound(b"k", b"v", (("before", b"1"), ("zzqq", b"2")))

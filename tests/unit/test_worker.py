@@ -1,0 +1,358 @@
+"""The worker between its neighbours: what it processes, publishes and commits while the group moves partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiokafka.errors import CommitFailedError
+
+from app.consumer import worker as module
+from app.consumer.publisher import Outgoing
+from app.consumer.worker import Worker, _split
+from app.errors import Fatal
+from app.model import Answer, Outcome, Position, Record
+from app.pipeline import Gate
+from app.settings import Settings
+from app.telemetry import Health, Metrics, configure_logging
+from tests.conftest import own_settings
+from tests.support import PATIENCE, until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(offset: int, partition: int = 0, value: bytes = b"v") -> Record:
+    return Record(Position("t", partition, offset, 0), b"k", value, ())
+
+
+def answer(of: Record) -> Answer:
+    return Answer(of, of.position, 200, Outcome.CREATED, None, "cus_1", b"{}", "id", NOW)
+
+
+@dataclass
+class FakeIntake:
+    """What the worker asks of its consumer, noted."""
+
+    epoch: int = 0
+    fetched_in: int = 0
+    stops: int = 0
+    fetched_after: int = 0
+    committed: list[dict[Any, int]] = field(default_factory=list)
+    did: list[str] = field(default_factory=list)
+    kept_alive: int = 0
+    refuse_commit: bool = False
+
+    async def commit(self, offsets: dict[Any, int]) -> None:
+        if self.refuse_commit:
+            raise CommitFailedError
+        self.committed.append({partition.partition: offset for partition, offset in offsets.items()})
+
+    async def keep_alive(self) -> None:
+        self.kept_alive += 1
+
+    def pause(self, partition: Any) -> None:
+        self.did.append(f"pause {partition.partition}")
+
+    def resume(self, partition: Any) -> None:
+        self.did.append(f"resume {partition.partition}")
+
+    def rewind(self, partition: Any, offset: int) -> None:
+        self.did.append(f"rewind {partition.partition} to {offset}")
+
+    def forget(self) -> None:
+        self.epoch += 1
+
+
+@dataclass
+class FakePublisher:
+    """Acknowledges everything but what is `refused`, and only while `open` is set."""
+
+    refused: set[int] = field(default_factory=set)
+    published: list[int] = field(default_factory=list)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+
+    async def publish(self, records: Sequence[Outgoing], *, probe: bool = False) -> dict[Outgoing, str]:
+        self.asked += 1
+        await self.open.wait()
+        failed = {record: "refused" for record in records if record.position.offset in self.refused}
+        self.published += [record.position.offset for record in records if record not in failed]
+        return failed
+
+
+@dataclass
+class Bench:
+    """A worker with its neighbours, running."""
+
+    worker: Worker
+    intake: FakeIntake
+    publisher: FakePublisher
+    health: Health
+
+    async def offer(self, *records: Record) -> None:
+        """As the subscriber does it, with what was fetched now."""
+        self.fetched()
+        await self.worker.offer(records)
+
+    def fetched(self) -> None:
+        self.intake.fetched_in, self.intake.fetched_after = self.intake.epoch, self.intake.stops
+
+
+async def at_once(records: Sequence[Record], gate: Gate) -> list[Answer]:
+    gate.pass_to_commit()
+    return [answer(record) for record in records]
+
+
+@asynccontextmanager
+async def bench(
+    process: Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]] = at_once, **changes: Any
+) -> AsyncIterator[Bench]:
+    settings: Settings = own_settings("nowhere:1", "postgresql://nowhere", **changes)
+    intake, publisher, health = FakeIntake(), FakePublisher(), Health()
+    for part in ("kafka", "postgres"):
+        health.ok(part)
+    publisher.open.set()
+    worker = Worker(settings, process, publisher, health, Metrics(), intake)  # type: ignore[arg-type]
+    running = asyncio.create_task(worker.run())
+    try:
+        yield Bench(worker, intake, publisher, health)
+    finally:
+        publisher.open.set()
+        await worker.revoked()
+        running.cancel()
+        await asyncio.wait({running})
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("console", "error")
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+
+
+@pytest.mark.rule("R6.59")
+async def test_offsets_are_committed_after_the_answers_are_acknowledged_and_not_before() -> None:
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0), record(1), record(5, partition=1))
+        await until(lambda: at.publisher.asked)
+        assert at.intake.committed == []
+        at.publisher.open.set()
+        await until(lambda: at.intake.committed)
+    assert at.intake.committed == [{0: 2, 1: 6}]
+
+
+@pytest.mark.rule("R6.69")
+async def test_a_partition_stops_at_the_answer_that_cannot_be_published_and_goes_on_behind_its_batch() -> None:
+    async with bench() as at:
+        at.publisher.refused = {1}
+        await at.offer(record(0), record(1), record(2), record(7, partition=1))
+        await until(lambda: at.intake.committed)
+        assert at.intake.committed == [{0: 1, 1: 8}]
+        assert at.intake.did == ["pause 0"]
+        await until(lambda: at.health.missing == {"partition t/0": "stopped at offset 1: refused"})
+        at.publisher.refused = set()
+        await until(lambda: at.health.ready)
+        await until(lambda: "resume 0" in at.intake.did)
+    assert at.intake.committed == [{0: 1, 1: 8}, {0: 3}]
+    assert at.intake.did == ["pause 0", "rewind 0 to 3", "resume 0"]
+    assert at.publisher.published == [0, 2, 7, 1]
+
+
+@pytest.mark.rule("R6.69")
+async def test_of_a_stopped_partition_that_is_mended_in_part_the_part_is_committed() -> None:
+    async with bench() as at:
+        at.publisher.refused = {1, 2, 4}
+        await at.offer(*(record(offset) for offset in range(6)))
+        await until(lambda: at.health.missing)
+        at.publisher.refused = {4}
+        await until(lambda: at.health.missing == {"partition t/0": "stopped at offset 4: refused"})
+        await until(lambda: len(at.intake.committed) == 2)
+        assert at.intake.committed == [{0: 1}, {0: 4}]
+        assert at.publisher.published == [0, 3, 5, 1, 2]
+
+
+@pytest.mark.rule("R6.69")
+async def test_what_was_fetched_before_its_partition_stopped_is_not_processed_then() -> None:
+    async with bench() as at:
+        at.publisher.refused = {0}
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        at.fetched()  # the next fetch came back already, and its records are on their way
+        at.publisher.open.set()
+        await until(lambda: at.intake.did)
+        await at.worker.offer([record(1), record(4, partition=1)])
+        await until(lambda: at.intake.committed)
+        assert at.intake.committed == [{1: 5}]
+        assert 1 not in at.publisher.published
+
+
+@pytest.mark.rule("R6.73")
+async def test_a_batch_that_has_not_reached_commit_is_abandoned_when_its_partitions_are_taken_away() -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        reached.set()
+        await go_on.wait()
+        gate.pass_to_commit()
+        told.append("committed")
+        return [answer(record) for record in records]
+
+    async with bench(process) as at:
+        await at.offer(record(0))
+        await reached.wait()
+        await at.worker.revoked()
+        go_on.set()
+        assert (told, at.publisher.published, at.intake.committed) == ([], [], [])
+        await at.offer(record(0))
+        await until(lambda: at.intake.committed)
+    assert (told, at.intake.committed) == (["committed"], [{0: 1}])
+
+
+@pytest.mark.rule("R6.73")
+async def test_a_batch_whose_partitions_are_being_taken_away_is_not_let_through_the_gate() -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    passed: list[bool] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        reached.set()
+        await asyncio.shield(go_on.wait())
+        gate.pass_to_commit()
+        passed.append(True)
+        return []
+
+    async with bench(process) as at:
+        await at.offer(record(0))
+        await reached.wait()
+        at.intake.forget()
+        go_on.set()
+        await until(lambda: at.worker._in_hand is None)
+    assert passed == []
+
+
+@pytest.mark.rule("R6.74")
+async def test_a_batch_that_has_reached_commit_is_published_and_committed_before_its_partitions_are_let_go() -> None:
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        revoking = asyncio.create_task(at.worker.revoked())
+        await asyncio.sleep(0)
+        assert not revoking.done()
+        at.publisher.open.set()
+        await revoking
+    assert (at.publisher.published, at.intake.committed) == ([0], [{0: 1}])
+
+
+@pytest.mark.rule("R6.74")
+async def test_what_is_not_acknowledged_in_time_is_left_to_the_next_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REVOKE_LIMIT", 0.02)
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.worker.revoked()
+        at.publisher.open.set()
+        await at.offer(record(9))
+        await until(lambda: at.intake.committed)
+    assert at.intake.committed == [{0: 10}]
+
+
+@pytest.mark.rule("R6.74")
+async def test_offsets_of_another_assignment_are_never_committed() -> None:
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        at.intake.forget()
+        at.publisher.open.set()
+        await until(lambda: at.worker._in_hand is None)
+    assert (at.publisher.published, at.intake.committed) == ([0], [])
+
+
+@pytest.mark.rule("R6.73")
+async def test_a_stopped_partition_that_is_taken_away_is_no_longer_told_of_nor_mended() -> None:
+    async with bench() as at:
+        at.publisher.refused = {0}
+        await at.offer(record(0))
+        await until(lambda: not at.health.ready)
+        (mending,) = at.worker._mending.values()
+        await at.worker.revoked()
+        assert at.health.ready
+        await asyncio.wait({mending}, timeout=PATIENCE)
+        assert mending.cancelled()
+
+
+@pytest.mark.rule("R6.75")
+async def test_on_the_order_to_stop_the_batch_in_hand_is_finished_and_nothing_else_begun() -> None:
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        finishing = asyncio.create_task(at.worker.finish())
+        await asyncio.sleep(0)
+        at.publisher.open.set()
+        await finishing
+        await at.offer(record(2))
+        await until(at.worker._queue.empty)
+        await until(lambda: at.worker._in_hand is None)
+    assert (at.publisher.published, at.intake.committed) == ([0], [{0: 1}])
+
+
+@pytest.mark.rule("R6.76")
+@pytest.mark.parametrize(
+    ("error", "told"), [(Fatal("50 in a row"), "50 in a row"), (KeyError("Ada Example"), "unexpected KeyError")]
+)
+async def test_what_must_not_go_on_stops_for_good_and_says_so_without_data(error: Exception, told: str) -> None:
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        raise error
+
+    async with bench(process) as at:
+        await at.offer(record(0))
+        await until(lambda: not at.health.ready)
+        await at.offer(record(1))
+    assert at.health.missing["worker"].startswith(f"stopped: {told}; ")
+    assert "Ada" not in str(at.health.missing)
+    assert (at.publisher.published, at.intake.committed) == ([], [])
+
+
+@pytest.mark.rule("R6.59")
+async def test_a_commit_that_is_refused_leaves_the_worker_at_work() -> None:
+    async with bench() as at:
+        at.intake.refuse_commit = True
+        await at.offer(record(0))
+        await until(lambda: at.publisher.published)
+        at.intake.refuse_commit = False
+        await at.offer(record(1))
+        await until(lambda: at.intake.committed)
+    assert at.intake.committed == [{0: 2}]
+
+
+@pytest.mark.rule("R6.77")
+async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 0.005)
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        waiting = asyncio.create_task(at.offer(record(2)))
+        await until(lambda: at.intake.kept_alive > 2)
+        assert not waiting.done()
+        at.publisher.open.set()
+        await waiting
+        await until(lambda: len(at.intake.committed) == 3)
+
+
+def test_records_are_split_by_their_bytes_in_order_and_a_larger_one_is_a_part_of_its_own() -> None:
+    small, large = [record(n, value=b"x" * 39) for n in range(3)], record(3, value=b"x" * 500)
+    assert _split([*small, large, small[0]], 100) == [small[:2], small[2:], [large], [small[0]]]
