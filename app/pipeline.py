@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import Final, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from app.envelope import open_envelope
+from app.envelope import is_identifier, open_envelope
 from app.errors import Conflict, DataFault, ErrorCode, Fatal, Fault, FaultCode, Refusal, Transient
-from app.model import Answer, Envelope, Known, Record, Request, Writes
+from app.model import Answer, Envelope, Known, Position, Record, Request, Writes
 from app.plan import Rules, plan
 from app.response import refused
 from app.settings import Settings
@@ -77,7 +79,7 @@ class Pipeline:
             Abandoned: the partitions were given away before the first commit.
             Fatal: the database refuses everything.
         """
-        envelopes = [open_envelope(record, customer_from_key=self.settings.customer_from_key) for record in records]
+        envelopes = [self._open(record) for record in records]
         owners = await self._owners(envelopes)
         requests = self._understand(envelopes, owners)
         answers = await self._apply(requests, gate)
@@ -86,9 +88,20 @@ class Pipeline:
         self.metrics.replays.inc(sum(answer.replayed for answer in answers))
         return answers
 
+    def _open(self, record: Record) -> Envelope:
+        try:
+            return open_envelope(record, customer_from_key=self.settings.customer_from_key)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one record must not stop the others
+            self._count_failure(record.position, _unexpected(error))
+            return Envelope(record, record.position, refusal=_FAILED)
+
     async def _owners(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
-        """The customers of patients that come without one: only these requests need to ask for them."""
+        """The customers of patients that come without one: only these requests need to ask for them.
+
+        What can be no id is not asked for: the database may refuse it, and with it the others.
+        """
         patients = {envelope.patient for envelope in envelopes if envelope.patient and not envelope.named_customer}
+        patients = {patient for patient in patients if is_identifier(patient)}
         if not patients:
             return {}
         return await self._until_there(lambda: self.store.owners(sorted(patients)))
@@ -96,10 +109,15 @@ class Pipeline:
     def _understand(self, envelopes: Sequence[Envelope], owners: dict[str, str]) -> list[Request]:
         pattern = re.compile(self.settings.customer_pattern)
         received, auth = self._now(), self.settings.auth
-        requests = [
-            understand(envelope, owners.get(envelope.patient or ""), received=received, pattern=pattern, auth=auth)
-            for envelope in envelopes
-        ]
+        requests = []
+        for envelope in envelopes:
+            owner = owners.get(envelope.patient or "")
+            try:
+                request = understand(envelope, owner, received=received, pattern=pattern, auth=auth)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._count_failure(envelope.position, _unexpected(error))
+                request = _without_identity(envelope, received)
+            requests.append(request)
         self.metrics.key_differs.inc(sum(request.key_differs for request in requests))
         return requests
 
@@ -112,15 +130,19 @@ class Pipeline:
                 return [self._failed(requests[0], fault)]
             middle = len(requests) // 2
             return [*await self._apply(requests[:middle], gate), *await self._apply(requests[middle:], gate)]
-        self.failures_in_a_row = 0
+        if any(answer.status == 200 and not answer.replayed for answer in answers):  # it took something
+            self.failures_in_a_row = 0
         return answers
 
     def _failed(self, request: Request, fault: DataFault) -> Answer:
-        self.failures_in_a_row += 1
-        log.error("request_failed", position=request.position.id, cause=str(fault))
-        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            raise Fatal(f"{MAX_FAILURES_IN_A_ROW} requests in a row were refused by the database: {fault}")
+        self._count_failure(request.position, fault)
         return refused(request, _FAILED, now=self._now())
+
+    def _count_failure(self, position: Position, fault: DataFault) -> None:
+        self.failures_in_a_row += 1
+        log.error("request_failed", position=position.id, cause=str(fault))
+        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise Fatal(f"{MAX_FAILURES_IN_A_ROW} requests in a row could not be processed: {fault}")
 
     async def _commit(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
         """Read, plan, write and commit, again until nobody moved a row meanwhile."""
@@ -148,7 +170,10 @@ class Pipeline:
         )
         async with self.store.transaction(lock=lock) as transaction:
             known = await transaction.read(keys, customers)
-            planned = plan(requests, known, rules=rules, now=self._now(), new_patient_id=self.new_patient_id)
+            try:
+                planned = plan(requests, known, rules=rules, now=self._now(), new_patient_id=self.new_patient_id)
+            except Exception as error:  # noqa: BLE001 - halving finds the request that we cannot decide
+                raise _unexpected(error) from None
             if planned.writes:
                 await transaction.write(planned.writes)
                 gate.pass_to_commit()
@@ -172,11 +197,36 @@ class Pipeline:
             wait=wait_random_exponential(multiplier=0.1, max=LONGEST_WAIT),
             before_sleep=say,
         )
-        async for trial in retrying:
-            with trial:
-                result = await attempt()
-        self.health.ok("batch")
+        try:
+            async for trial in retrying:
+                with trial:
+                    result = await attempt()
+        finally:  # given up, it waits no longer either
+            self.health.ok("batch")
         return result
+
+
+def _unexpected(error: Exception) -> DataFault:
+    """An error that nobody foresaw, as its kind and place: its text could hold values."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    return DataFault(f"unexpected {type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}")
+
+
+def _without_identity(envelope: Envelope, received: datetime) -> Request:
+    """A request of which only the record is known, to be answered 500."""
+    return Request(
+        position=envelope.position,
+        id=None,
+        source=None,
+        customer=None,
+        key=None,
+        fingerprint=None,
+        effective_at=received,
+        stale_guarded=False,
+        record=envelope.record,
+        data=None,
+        refusal=_FAILED,
+    )
 
 
 def uuid7() -> uuid.UUID:

@@ -168,8 +168,19 @@ class _SecretFiles(PydanticBaseSettingsSource):
             raise SettingsError([f"{PREFIX}{field_name.upper()}_FILE: must be a file that can be read"]) from None
 
     def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name.upper().removeprefix(PREFIX) for name in self.current_state}
+        values: dict[str, Any] = {}
+        lines: list[str] = []
+        for name, field in self.settings_cls.model_fields.items():
+            try:
+                value = None if name.upper() in given else self.get_field_value(field, name)[0]
+            except SettingsError as error:
+                lines += error.lines
+            else:
+                values |= {} if value is None else {name: value}
+        if lines:
+            raise SettingsError(lines)
+        return values
 
 
 def load_settings(*, needs_database: bool = True) -> Settings:
@@ -185,6 +196,8 @@ def load_settings(*, needs_database: bool = True) -> Settings:
     arguments: dict[str, Any] = {} if needs_database else {"database_url": "postgresql://not-needed"}
     try:
         settings = Settings(**arguments)
+    except SettingsError as error:
+        lines += error.lines
     except ValidationError as error:
         lines += [_line(fault) for fault in error.errors(include_input=False, include_url=False, include_context=False)]
     if lines:
@@ -214,6 +227,6 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
-    close = difflib.get_close_matches(name.upper(), known, n=1)
-    return f"; did you mean {close[0]}?" if close else "; `patient-upsert run --help` lists them"
+    known = [field.upper() for field in Settings.model_fields]
+    close = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+    return f"; did you mean {PREFIX}{close[0]}?" if close else "; `patient-upsert run --help` lists them"

@@ -10,7 +10,6 @@ import orjson
 from app.errors import FaultCode
 
 MAX_DEPTH = 32
-_EXACT_INTEGERS = 2.0**53
 
 
 class NotReadable(Exception):
@@ -60,7 +59,7 @@ def _canonical(value: Any, depth: int) -> Any:
         if not depth:
             raise NotReadable(FaultCode.TOO_DEEP)
         return [_canonical(member, depth - 1) for member in value]
-    if kind is float and value.is_integer() and abs(value) < _EXACT_INTEGERS:
+    if kind is float and value.is_integer():
         return int(value)
     return value
 
