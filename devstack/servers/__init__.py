@@ -3,6 +3,8 @@
 - `SERVERS=embedded` (default): real Kafka and Postgres as child processes; needs Python and nothing else.
 - `SERVERS=docker`: both as containers, by testcontainers.
 - `SERVERS=env`: servers that run already, at the addresses in the environment.
+
+`PG` is the version of PostgreSQL for the first two: 15, 16, 17 or 18 (default).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from .model import Control, Kind, Options, Servers, ServersError, to_stderr
+from .model import DEFAULT_POSTGRES, POSTGRES_VERSIONS, Control, Kind, Options, Servers, ServersError, to_stderr
 
 __all__ = ["Control", "Kind", "Servers", "ServersError", "servers"]
 
@@ -29,7 +31,7 @@ def servers(
     `durable` has Postgres write through to the disk, `nodes` is the number of Kafka nodes, `full_jvm` gives Kafka the
     optimising compiler and a larger heap. Raises `ServersError`, always one line.
     """
-    options = Options(durable, nodes, full_jvm, say)
+    options = Options(durable, nodes, full_jvm, _postgres_version(os.environ), say)
     match os.environ.get("SERVERS") or "embedded":
         case "embedded":
             from .embedded import embedded_servers
@@ -45,6 +47,15 @@ def servers(
             yield from_environment(os.environ)
         case other:
             raise ServersError(f"SERVERS is {other!r}; it can be embedded (default), docker or env")
+
+
+def _postgres_version(environ: Mapping[str, str]) -> int:
+    known = {str(version): version for version in POSTGRES_VERSIONS}
+    wanted = environ.get("PG") or str(DEFAULT_POSTGRES)
+    if wanted not in known:
+        *others, last = known
+        raise ServersError(f"PG is {wanted!r}; it can be {', '.join(others)} or {last} (default {DEFAULT_POSTGRES})")
+    return known[wanted]
 
 
 def from_environment(environ: Mapping[str, str]) -> Servers:

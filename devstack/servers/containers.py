@@ -17,9 +17,9 @@ from testcontainers.core.network import Network
 
 from .cleanup import Cleanup
 from .kafka import CLUSTER_ID, broker_settings
-from .model import KAFKA_IMAGE, POSTGRES_IMAGE, Options, Servers, ServersError
+from .model import KAFKA_IMAGE, Options, Servers, ServersError
 from .postgres import server_settings
-from .waiting import Starting, Together, free_port, kafka_answers, run, until
+from .waiting import Starting, Together, free_port, kafka_answers, postgres_answers, run, until
 
 KAFKA_DATA = "/tmp/kafka-data"  # noqa: S108 - inside the container
 # The image's own start formats the data directory, which is refused when the container starts again on its data.
@@ -47,6 +47,7 @@ def docker_servers(options: Options) -> Iterator[Servers]:
             kafka=bootstrap,
             database_url=database_url,
             kind="docker",
+            postgres_version=options.postgres,
             kafka_control=kafka,
             postgres_control=postgres,
             kafka_nodes=nodes,
@@ -107,15 +108,13 @@ class ContainerServer:
 def _postgres(host: str, options: Options) -> tuple[ContainerServer, str]:
     port, password = free_port(), secrets.token_hex(8)
     container = (
-        DockerContainer(POSTGRES_IMAGE)
+        DockerContainer(f"postgres:{options.postgres}")
         .with_env("POSTGRES_PASSWORD", password)
         .with_command(["postgres", *server_settings(options.durable)])
         .with_bind_ports(5432, port)
         .with_kwargs(stop_signal="SIGINT")  # "fast": does not wait for clients to leave
     )
-    # By TCP: while the image initialises itself, a server that is about to go answers on the Unix socket.
-    probe = ["pg_isready", "-q", "-h", "127.0.0.1"]
-    server = ContainerServer("postgres", container, lambda: container.exec(probe).exit_code == 0)
+    server = ContainerServer("postgres", container, lambda: postgres_answers(host, port))
     return server, f"postgresql://postgres:{password}@{host}:{port}/postgres"
 
 

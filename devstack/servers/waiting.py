@@ -113,3 +113,18 @@ def kafka_answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return len(head) == 12 and int.from_bytes(head[8:], "big") > 0
+
+
+def postgres_answers(host: str, port: int) -> bool:
+    """Whether Postgres asks a client for its password; as long as it starts, it answers with an error.
+
+    By TCP: while the Docker image initialises itself, a server that is about to go answers on the Unix socket. Spoken
+    here because not every distribution of Postgres has `pg_isready`.
+    """
+    request = struct.pack(">i", 3 << 16) + b"user\0postgres\0\0"
+    try:
+        with socket.create_connection((host, port), timeout=2) as connection, connection.makefile("rb") as answer:
+            connection.sendall(struct.pack(">i", len(request) + 4) + request)
+            return answer.read(1) == b"R"
+    except OSError:
+        return False

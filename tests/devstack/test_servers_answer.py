@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from devstack.servers import Control, Servers, servers
+
+OURS = pytest.mark.servers("embedded", "docker")  # those that can be stopped
 
 
 async def new_topic(bootstrap: str, replicas: int = 1) -> str:
@@ -79,13 +82,19 @@ async def test_topics_are_never_created_by_accident(own_servers: Servers) -> Non
         await admin.close()
 
 
-async def test_postgres_is_version_18_and_its_role_may_create_databases(own_servers: Servers) -> None:
+@OURS
+async def test_postgres_is_of_the_version_asked_for(own_servers: Servers) -> None:
     async with connected(own_servers.database_url) as connection:
-        assert (await connection.fetchval("select version()")).startswith("PostgreSQL 18")
+        assert connection.get_server_version().major == int(os.environ.get("PG") or 18) == own_servers.postgres_version
+
+
+async def test_the_role_of_postgres_may_create_databases(own_servers: Servers) -> None:
+    async with connected(own_servers.database_url) as connection:
         await connection.execute("create database made_here")
         await connection.execute("drop database made_here")
 
 
+@OURS
 @pytest.mark.parametrize("end", [stop, kill])
 async def test_kafka_keeps_address_and_data(own_servers: Servers, end: Callable[[Control], Any]) -> None:
     assert own_servers.kafka_control
@@ -96,6 +105,7 @@ async def test_kafka_keeps_address_and_data(own_servers: Servers, end: Callable[
     assert await first_record(own_servers.kafka, topic) == b"kept"
 
 
+@OURS
 @pytest.mark.parametrize("end", [stop, kill])
 async def test_postgres_keeps_address_and_data(own_servers: Servers, end: Callable[[Control], Any]) -> None:
     assert own_servers.postgres_control
@@ -111,6 +121,7 @@ async def test_postgres_keeps_address_and_data(own_servers: Servers, end: Callab
         await connection.execute("drop table kept")
 
 
+@OURS
 async def test_a_paused_postgres_holds_its_connections_and_answers_later(own_servers: Servers) -> None:
     assert own_servers.postgres_control
     async with connected(own_servers.database_url) as connection:
@@ -124,6 +135,7 @@ async def test_a_paused_postgres_holds_its_connections_and_answers_later(own_ser
         assert await asked == 7
 
 
+@OURS
 async def test_three_nodes_go_on_with_two() -> None:
     with servers(nodes=3) as found:
         topic = await new_topic(found.kafka, replicas=3)

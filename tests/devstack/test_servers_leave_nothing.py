@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,13 +18,11 @@ from testcontainers.core.docker_client import DockerClient
 from devstack.servers.reaper import alive, family
 
 ROOT = Path(__file__).parents[2]
-kind = os.environ.get("SERVERS") or "embedded"
-embedded = pytest.mark.skipif(kind != "embedded", reason="about the embedded servers")
-docker = pytest.mark.skipif(kind != "docker", reason="about the containers")
+PATIENCE_S = 60.0
 
 
-def wait_for(condition: Callable[[], bool], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
@@ -33,13 +30,19 @@ def wait_for(condition: Callable[[], bool], within_s: float = 60) -> None:
 
 @pytest.fixture
 def started() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "devstack.servers"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    # Under nohup the child would inherit that this one is ignored.
+    as_we_had_it = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devstack.servers"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, as_we_had_it)
+    with process:
         yield process
         process.kill()
 
@@ -62,45 +65,49 @@ def host_ports(container: Any) -> set[str]:
     return {bound["HostPort"] for bindings in container.ports.values() for bound in bindings or ()}
 
 
-@embedded
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_processes_and_data_go_with_their_parent(started: subprocess.Popen[str], number: signal.Signals) -> None:
-    addresses(started)
-    members = family(psutil.Process(started.pid))[1:]
-    names = {member.name() for member in members}
-    assert {"java", "postgres"} <= names
-    data = data_directory(members)
+def processes_and_data(process: subprocess.Popen[str]) -> tuple[list[psutil.Process], Path]:
+    """What this process has started, and where; returns when both servers are ready."""
+    addresses(process)
+    members = family(psutil.Process(process.pid))[1:]
+    assert {"java", "postgres"} <= {member.name() for member in members}
+    return members, data_directory(members)
+
+
+@pytest.mark.servers("embedded")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_processes_and_data_go_with_a_parent_that_dies(started: subprocess.Popen[str], number: signal.Signals) -> None:
+    members, data = processes_and_data(started)
     started.send_signal(number)
-    started.wait()
+    started.wait(PATIENCE_S)
     wait_for(lambda: not any(map(alive, members)))
     wait_for(lambda: not data.exists())
 
 
-@embedded
+@pytest.mark.servers("embedded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_orderly_end_is_a_success_and_ends_after_the_servers(
+def test_an_orderly_end_is_a_success_and_ends_after_processes_and_data(
     started: subprocess.Popen[str], number: signal.Signals
 ) -> None:
-    addresses(started)
-    members = family(psutil.Process(started.pid))[1:]
+    members, data = processes_and_data(started)
     started.send_signal(number)
-    assert started.wait() == 0
+    assert started.wait(PATIENCE_S) == 0
     assert not any(map(alive, members))
+    assert not data.exists()
 
 
-@embedded
+@pytest.mark.servers("embedded")
 def test_a_parent_killed_amid_the_start_leaves_nothing(started: subprocess.Popen[str]) -> None:
     parent = psutil.Process(started.pid)
     wait_for(lambda: "java" in {child.name() for child in parent.children()})
     members = family(parent)[1:]
     data = data_directory(members)
     started.kill()
-    started.wait()
+    started.wait(PATIENCE_S)
     wait_for(lambda: not any(map(alive, members)))
     wait_for(lambda: not data.exists())
 
 
-@docker
+@pytest.mark.servers("docker")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_containers_volumes_and_networks_go_with_their_parent(
     started: subprocess.Popen[str], number: signal.Signals
@@ -113,7 +120,7 @@ def test_containers_volumes_and_networks_go_with_their_parent(
     session = ours[0].labels["org.testcontainers.session-id"]
     volumes = {mount["Name"] for c in ours for mount in c.attrs["Mounts"]}
     started.send_signal(number)
-    started.wait()
+    started.wait(PATIENCE_S)
     label = {"label": f"org.testcontainers.session-id={session}"}
     wait_for(lambda: not engine.containers.list(all=True, filters=label))
     wait_for(lambda: not engine.networks.list(filters=label))
