@@ -9,12 +9,16 @@ from rich.console import Console
 
 from app.cli.contracts import HELP as CONTRACTS_HELP
 from app.cli.contracts import contracts
+from app.cli.doctor import HELP as DOCTOR_HELP
+from app.cli.doctor import doctor
 from app.cli.run import HELP as RUN_HELP
 from app.cli.run import run
 from app.cli.send import HELP as SEND_HELP
 from app.cli.send import send
 from app.cli.setup import HELP as SETUP_HELP
 from app.cli.setup import setup
+from app.cli.watch import HELP as WATCH_HELP
+from app.cli.watch import watch
 from app.errors import WorkerError
 from app.settings import SettingsError
 from app.telemetry import configure_logging
@@ -29,6 +33,8 @@ app = typer.Typer(
 app.command("setup", help=SETUP_HELP)(setup)
 app.command("run", help=RUN_HELP)(run)
 app.command("send", help=SEND_HELP)(send)
+app.command("watch", help=WATCH_HELP)(watch)
+app.command("doctor", help=DOCTOR_HELP)(doctor)
 app.command("contracts", help=CONTRACTS_HELP)(contracts)
 
 

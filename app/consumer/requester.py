@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from app.model import Headers
 from app.settings import Settings
 
 _POLL_MS: Final = 200
+_STOP_LIMIT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,6 +71,13 @@ class Requester:
     _consumer: AIOKafkaConsumer | None
     sent: list[tuple[int, int]] = field(default_factory=list)
     answered: dict[tuple[int, int], list[Inbound]] = field(default_factory=dict)
+    heard_from: dict[str, int] = field(default_factory=dict)
+    """Where listening began: the offset by `topic/partition`."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether answers are read at all."""
+        return self._consumer is not None
 
     async def send(self, request: Outbound) -> asyncio.Future[Any]:
         """Publish one request; the future gives its place once it is acknowledged.
@@ -77,11 +85,21 @@ class Requester:
         Raises:
             Transient: Kafka is away. SetupNeeded: the topic is missing.
         """
-        with _translated():
+        with _translated(self.settings.request_topic):
             acknowledged: asyncio.Future[Any] = await self._producer.send(
                 self.settings.request_topic, request.value, key=request.key, headers=list(request.headers)
             )
         return acknowledged
+
+    def place(self, acknowledged: asyncio.Future[Any]) -> tuple[int, int]:
+        """Partition and offset of a request, from the future that `send` gave, once that is done.
+
+        Raises:
+            Transient: Kafka did not take the request.
+        """
+        with _translated(self.settings.request_topic):
+            placed = acknowledged.result()
+        return placed.partition, placed.offset
 
     async def send_all(self, requests: Iterable[Outbound]) -> AsyncIterator[int]:
         """Publish these in order; yields how many are acknowledged so far, now and then."""
@@ -93,29 +111,43 @@ class Requester:
         yield await self._acknowledged(futures)
 
     async def _acknowledged(self, futures: list[asyncio.Future[Any]]) -> int:
-        with _translated():
+        with _translated(self.settings.request_topic):
             self.sent += [(placed.partition, placed.offset) for placed in await asyncio.gather(*futures)]
         futures.clear()
         return len(self.sent)
 
     async def receive(self) -> int:
         """Take what has come meanwhile; how many of the sent requests are answered."""
+        for place, inbound in await self.take(_POLL_MS / 1000):
+            self.answered.setdefault(place, []).append(inbound)
+        return sum(place in self.answered for place in self.sent)
+
+    async def take(self, seconds: float) -> list[tuple[tuple[int, int], Inbound]]:
+        """The answers that have come meanwhile, each with the place of its request; keeps nothing of them.
+
+        Waits up to so many seconds for the first.
+        """
         assert self._consumer is not None
         with _translated():
-            found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            found = await self._consumer.getmany(timeout_ms=int(seconds * 1000))
+        taken = []
         for raw in (record for records in found.values() for record in records):
             inbound = Inbound(
                 raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, tuple(raw.headers)
             )
             place = inbound.answers
             if place is not None and inbound.header("request-topic") == self.settings.request_topic:
-                self.answered.setdefault(place, []).append(inbound)
-        return sum(place in self.answered for place in self.sent)
+                taken.append((place, inbound))
+        return taken
 
 
 @contextlib.asynccontextmanager
-async def open_requester(settings: Settings, *, listen: bool = True) -> AsyncIterator[Requester]:
+async def open_requester(
+    settings: Settings, *, listen: bool = True, since: Mapping[str, int] | None = None
+) -> AsyncIterator[Requester]:
     """Connect as a producer, and unless `listen` is false as a reader of all answers from now on.
+
+    `since` is the `heard_from` of an earlier requester: answers are read again from there.
 
     Raises:
         Transient: Kafka is away. SetupNeeded: a topic is missing.
@@ -125,14 +157,22 @@ async def open_requester(settings: Settings, *, listen: bool = True) -> AsyncIte
             producer = AIOKafkaProducer(
                 **connection(settings), acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
             )
-            stack.push_async_callback(producer.stop)
+            stack.push_async_callback(_stop, producer)
             await asyncio.wait_for(producer.start(), REQUEST_LIMIT_MS / 1000)
             await _has_topic(producer, settings.request_topic)
-            consumer = await _listen(stack, settings) if listen else None
-        yield Requester(settings, producer, consumer)
+            requester = Requester(settings, producer, await _listener(stack, settings) if listen else None)
+            if requester._consumer is not None:
+                requester.heard_from = await _seek(requester._consumer, since)
+        yield requester
 
 
-async def _listen(stack: contextlib.AsyncExitStack, settings: Settings) -> AIOKafkaConsumer:
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop it within a few seconds: with Kafka away, it would wait for its acknowledgements for ever."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(producer.stop(), _STOP_LIMIT)
+
+
+async def _listener(stack: contextlib.AsyncExitStack, settings: Settings) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         **connection(settings), isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -143,9 +183,17 @@ async def _listen(stack: contextlib.AsyncExitStack, settings: Settings) -> AIOKa
         numbers = await _partitions(consumer, topic)
         partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
     consumer.assign(partitions)
-    for partition, end in (await consumer.end_offsets(partitions)).items():
-        consumer.seek(partition, end)
     return consumer
+
+
+async def _seek(consumer: AIOKafkaConsumer, since: Mapping[str, int] | None) -> dict[str, int]:
+    """Go to the ends, or to where another listened from; partitions that it did not know are read from their begin."""
+    heard_from = {}
+    for there, end in (await consumer.end_offsets(list(consumer.assignment()))).items():
+        name = f"{there.topic}/{there.partition}"
+        heard_from[name] = end if since is None else since.get(name, 0)
+        consumer.seek(there, heard_from[name])
+    return heard_from
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
@@ -164,8 +212,8 @@ async def _has_topic(producer: AIOKafkaProducer, topic: str) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Any:
+def _translated(topic: str | None = None) -> Iterator[None]:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
-        raise Transient(cause_of(error)) from None
+        raise Transient(cause_of(error, topic)) from None

@@ -1,0 +1,197 @@
+"""What `doctor` asks Kafka: plain facts, judged elsewhere. Nothing is changed, and every question has a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from app.consumer.connection import connection
+from app.consumer.inspect.protocol import group_rights, may_produce, metadata, rights_of
+from app.consumer.inspect.sample import Keys, sample_keys
+from app.errors import Transient
+from app.settings import Settings
+
+__all__ = ["KafkaFacts", "Keys", "Topic", "inspect_kafka"]
+
+T = TypeVar("T")
+
+START_SECONDS: Final = 8.0
+ASK_SECONDS: Final = 5.0
+"""For one question; a cluster in reach answers within a tenth."""
+CLOSE_SECONDS: Final = 2.0
+_MISSING: Final = 3
+_HIDDEN: Final = 29
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as the cluster describes it to this user."""
+
+    name: str
+    state: Literal["there", "missing", "hidden"]
+    """`hidden`: this user may not see it, so it cannot be told whether it is there."""
+    partitions: int = 0
+    without_leader: int = 0
+    replicas: int = 0
+    """Of the partition that has the fewest."""
+    rights: frozenset[str] | None = None
+    """What this user may do with it; None when the broker does not say."""
+    configs: Mapping[str, str] | None = None
+    """None when they may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaFacts:
+    """What the cluster told."""
+
+    brokers: int
+    request: Topic
+    completed: Topic
+    failed: Topic
+    dlq: Topic
+    group: frozenset[str] | None
+    """What this user may do with the consumer group; None when it was not told."""
+    producer: bool | None
+    """Whether this user may have an idempotent producer; None when it was not told."""
+    keys: Keys | None
+    """None when no requests could be read."""
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """All four."""
+        return self.request, self.completed, self.failed, self.dlq
+
+
+async def inspect_kafka(settings: Settings) -> KafkaFacts:
+    """Ask the cluster. Raises Transient, whose text says what stands in the way of reaching it."""
+    admin = AIOKafkaAdminClient(**_arguments(settings))
+    reached = False
+    try:
+        await asyncio.wait_for(admin.start(), START_SECONDS)
+        reached = True
+        return await _facts(admin, settings)
+    except (KafkaError, OSError, TimeoutError) as error:
+        cause = _cause(error) if reached else None
+    finally:
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(admin.close(), CLOSE_SECONDS)
+    raise Transient(cause or await _why_not_reached(settings))
+
+
+def _arguments(settings: Settings) -> dict[str, Any]:
+    try:
+        return connection(settings) | {"request_timeout_ms": int(ASK_SECONDS * 1000)}
+    except ssl.SSLError:
+        cause = "the certificates in KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be used"
+    raise Transient(cause)
+
+
+async def _facts(admin: AIOKafkaAdminClient, settings: Settings) -> KafkaFacts:
+    client = admin._client
+    names = [settings.request_topic, settings.completed_topic, settings.failed_topic, settings.dlq_topic]
+    told = await asyncio.wait_for(metadata(client, names), ASK_SECONDS)
+    by_name = {topic["topic"]: topic for topic in told["topics"]}
+    configs = await _or_none(_configs(admin, [name for name in names if _state(by_name[name]) == "there"])) or {}
+    request, completed, failed, dlq = (_topic(by_name[name], configs.get(name)) for name in names)
+    return KafkaFacts(
+        brokers=len(told["brokers"]),
+        request=request,
+        completed=completed,
+        failed=failed,
+        dlq=dlq,
+        group=await _or_none(group_rights(client, settings.group_id)),
+        producer=await _or_none(may_produce(client)),
+        keys=await _or_none(sample_keys(settings, request.partitions), limit=None) if request.partitions else None,
+    )
+
+
+def _topic(told: Mapping[str, Any], configs: Mapping[str, str] | None) -> Topic:
+    partitions = told["partitions"]
+    return Topic(
+        name=told["topic"],
+        state=_state(told),
+        partitions=len(partitions),
+        without_leader=sum(partition["leader"] < 0 for partition in partitions),
+        replicas=min((len(partition["replicas"]) for partition in partitions), default=0),
+        rights=rights_of(told.get("authorized_operations")),
+        configs=configs,
+    )
+
+
+def _state(told: Mapping[str, Any]) -> Literal["there", "missing", "hidden"]:
+    code = told["error_code"]
+    return "missing" if code == _MISSING else "hidden" if code == _HIDDEN else "there"
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """The configuration of each of these topics that this user may read."""
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for code, _message, _kind, name, entries in response.resources:  # type: ignore[attr-defined]
+            if code == 0:
+                found[name] = {entry[0]: entry[1] for entry in entries if entry[1] is not None}
+    return found
+
+
+async def _or_none(question: Awaitable[T], limit: float | None = ASK_SECONDS) -> T | None:
+    """The answer, or None when there is none: one question that fails leaves the others."""
+    try:
+        return await asyncio.wait_for(question, limit)
+    except (KafkaError, OSError, TimeoutError, NotImplementedError):  # the last: a broker too old for the question
+        return None
+
+
+async def _why_not_reached(settings: Settings) -> str:
+    """The client tells only that no broker could be had; this asks each address for the reason."""
+    arguments = _arguments(settings)
+    servers = arguments.pop("bootstrap_servers")
+    arguments.pop("metadata_max_age_ms")
+    hosts = [(host, port) for host, port, _ in collect_hosts(servers, randomize=False)]
+
+    async def reason(host: str, port: int) -> str:
+        try:
+            made = await asyncio.wait_for(create_conn(host, port, **arguments), START_SECONDS)
+        except (KafkaError, OSError, TimeoutError) as error:
+            return f"{host}:{port} {_cause(error)}"
+        made.close()
+        return f"{host}:{port} was reached, but does not answer"
+
+    return "; ".join(await asyncio.gather(*(reason(host, port) for host, port in hosts)))
+
+
+_CAUSES: Final[tuple[tuple[Callable[[BaseException], bool], str], ...]] = (
+    (lambda error: isinstance(error, NodeNotReadyError), "the brokers name addresses that cannot be reached from here"),
+    (
+        lambda error: isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError),
+        "refuses the login",
+    ),
+    (lambda error: isinstance(error, UnsupportedSaslMechanismError), "does not know this login mechanism"),
+    (lambda error: isinstance(error, socket.gaierror), "is a name that cannot be resolved"),
+    (lambda error: isinstance(error, ssl.SSLError), "does not agree on TLS"),
+    (lambda error: isinstance(error, ConnectionRefusedError), "refuses connections"),
+    (lambda error: isinstance(error, TimeoutError), "does not answer in time"),
+)
+
+
+def _cause(error: BaseException) -> str:
+    """What to say of an error of the client: its kind, never its text."""
+    return next((text for holds, text in _CAUSES if holds(error)), f"fails with {type(error).__name__}")
