@@ -75,10 +75,18 @@ def test_versions_15_to_18_are_known(version: int, status: str) -> None:
     assert only(having(version=version), "postgres.version").status == status
 
 
-@pytest.mark.parametrize(("revision", "status"), [("0006", "fail"), (None, "fail"), ("0007", "ok"), ("0008", "ok")])
-def test_a_schema_behind_fails_and_one_ahead_is_accepted(revision: str | None, status: str) -> None:
+@pytest.mark.parametrize(
+    ("revision", "status", "message"),
+    [
+        ("0006", "fail", "at 0006, 0007 is needed"),
+        (None, "fail", "at no revision, 0007 is needed"),
+        ("0007", "ok", "at 0007"),
+        ("0008", "ok", "at 0008, made by a newer version"),
+    ],
+)
+def test_a_schema_behind_fails_and_one_ahead_is_accepted(revision: str | None, status: str, message: str) -> None:
     finding = only(replace(HEALTHY, revision=revision), "postgres.schema")
-    assert finding.status == status
+    assert (finding.status, finding.message) == (status, message)
     assert finding.action == ("run: patient-upsert setup" if status == "fail" else None)
 
 

@@ -221,7 +221,7 @@ def _keys(keys: Keys | None, settings: Settings) -> list[Finding]:
     if keys.absent:
         message = f"{keys.absent} of {keys.named} requests have no key: the order of a customer's requests is not kept"
         problems.append(warn(check, message, producers))
-    return either(problems, ok(check, f"the key is the customer in each of {keys.named} requests"))
+    return either(problems, ok(check, f"of {keys.named} requests, no key names another customer"))
 
 
 def _config(topic: Topic, name: str, default: str) -> str:
