@@ -1,6 +1,7 @@
 # Everything a developer types. `make` alone lists it.
 SHELL := /bin/sh
 SERVERS ?= embedded
+PG ?= 18
 KEEP ?=
 ARGS ?=
 # The first of these that is Python 3.11 to 3.13.
@@ -24,10 +25,10 @@ setup: .venv/installed ## make .venv with the project and its development tools
 	@touch $@
 
 demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (KEEP=1 leaves them up)
-	@SERVERS=$(SERVERS) $(BIN)/python -m devstack.demo $(if $(KEEP),--keep)
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m devstack.demo $(if $(KEEP),--keep)
 
-test: setup ## the whole suite (SERVERS=embedded|docker|env, ARGS='-k name')
-	@SERVERS=$(SERVERS) $(BIN)/python -m pytest $(ARGS)
+test: setup ## the whole suite (SERVERS=embedded|docker|env, PG=15|16|17|18, ARGS='-k name')
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m pytest $(ARGS)
 
 check: setup ## lint, format, types, imports
 	@$(BIN)/ruff check

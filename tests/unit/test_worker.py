@@ -46,9 +46,11 @@ class FakeIntake:
     did: list[str] = field(default_factory=list)
     kept_alive: int = 0
     refuse_commit: bool = False
+    refused: int = 0
 
     async def commit(self, offsets: dict[Any, int]) -> None:
         if self.refuse_commit:
+            self.refused += 1
             raise CommitFailedError
         self.committed.append({partition.partition: offset for partition, offset in offsets.items()})
 
@@ -328,7 +330,7 @@ async def test_a_commit_that_is_refused_leaves_the_worker_at_work() -> None:
     async with bench() as at:
         at.intake.refuse_commit = True
         await at.offer(record(0))
-        await until(lambda: at.publisher.published)
+        await until(lambda: at.intake.refused)
         at.intake.refuse_commit = False
         await at.offer(record(1))
         await until(lambda: at.intake.committed)
