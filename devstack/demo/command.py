@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from app.settings import SettingsError, load_settings
 from app.telemetry import configure_logging
 from devstack.demo.errors import DemoError
 from devstack.demo.exchange import Exchange, exchange
-from devstack.demo.interrupts import held_interrupts, ignore_interrupts, raise_interrupts
+from devstack.demo.interrupts import held_interrupts, ignore_interrupts, raise_interrupts, run_interruptible
 from devstack.demo.place import place
 from devstack.demo.sample import Sample, read_sample
 from devstack.demo.show import show_answers, show_next, show_rows
@@ -84,7 +83,7 @@ def _demo(console: Console, *, keep: bool) -> bool:
                 worker.wait_until_ready()
                 say(f"the worker is ready: process {worker.pid}, {worker.address}/readyz")
                 requests = [sample.request for sample in samples]
-                result = asyncio.run(exchange(load_settings(), requests, console, worker.check))
+                result = run_interruptible(exchange(load_settings(), requests, console, worker.check))
                 _show(console, samples, result)
                 if not keep:
                     stopped = _stop(worker, say)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Any, Final, TypeVar
 
+_Result = TypeVar("_Result")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -40,3 +42,38 @@ def held_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+def run_interruptible(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+    """`asyncio.run` that one of the signals ends by cancelling, and then raises KeyboardInterrupt.
+
+    Raised in the middle of the event loop, it would leave connections that complain when they are collected.
+    """
+    came = False
+
+    async def main() -> _Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupt() -> None:
+            nonlocal came
+            came = True
+            if task is not None:
+                task.cancel()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, interrupt)
+        try:
+            return await coroutine
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+            ignore_interrupts() if came else raise_interrupts()
+
+    try:
+        result = asyncio.run(main())
+    except asyncio.CancelledError:
+        if not came:
+            raise
+    if came:
+        raise KeyboardInterrupt
+    return result

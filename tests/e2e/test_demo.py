@@ -143,9 +143,7 @@ def test_what_it_prints_to_type_next_works_as_printed(kept: Demo) -> None:
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
-        ("starting", signal.SIGINT),
         ("Kafka is at", signal.SIGTERM),
-        ("setup: database", signal.SIGINT),
         ("the worker is ready", signal.SIGINT),
     ],
 )
