@@ -34,9 +34,9 @@ class Cleanup:
         """End this process and its children: with `stop`, and if that is not enough with SIGKILL."""
         self._tell(f"process {pid} {int(stop)}")
 
-    def containers(self, session: str) -> None:
-        """Remove the containers, their volumes and the networks of this testcontainers session."""
-        self._tell(f"containers {session}")
+    def containers(self, label: str) -> None:
+        """Remove the containers and networks with this value of our label, and the containers' volumes."""
+        self._tell(f"containers {label}")
 
     def close(self) -> None:
         """Have it all removed now."""

@@ -12,13 +12,13 @@ from docker.errors import DockerException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
-from testcontainers.core.labels import SESSION_ID
 from testcontainers.core.network import Network
 
 from .cleanup import Cleanup
 from .kafka import CLUSTER_ID, broker_settings
 from .model import KAFKA_IMAGE, Options, Servers, ServersError
 from .postgres import server_settings
+from .reaper import LABEL
 from .waiting import Starting, Together, free_port, kafka_answers, postgres_answers, run, until
 
 KAFKA_DATA = "/tmp/kafka-data"  # noqa: S108 - inside the container
@@ -37,10 +37,10 @@ def docker_servers(options: Options) -> Iterator[Servers]:
     try:
         with _engine_faults_as_one_line():
             host = str(DockerClient().host())
-            cleanup.containers(SESSION_ID)
+            cleanup.containers(label := secrets.token_hex(8))  # not the session: a process may have several of us
             options.say("starting the containers of Kafka and Postgres")
-            postgres, database_url = _postgres(host, options)
-            nodes, bootstrap = _kafka(host, options)
+            postgres, database_url = _postgres(host, label, options)
+            nodes, bootstrap = _kafka(host, label, options)
             kafka = Together(nodes)
             run(postgres.starting(), kafka.starting())
         yield Servers(
@@ -105,22 +105,22 @@ class ContainerServer:
         return " | ".join(line.strip() for line in lines)[-1000:]
 
 
-def _postgres(host: str, options: Options) -> tuple[ContainerServer, str]:
+def _postgres(host: str, label: str, options: Options) -> tuple[ContainerServer, str]:
     port, password = free_port(), secrets.token_hex(8)
     container = (
         DockerContainer(f"postgres:{options.postgres}")
         .with_env("POSTGRES_PASSWORD", password)
         .with_command(["postgres", *server_settings(options.durable)])
         .with_bind_ports(5432, port)
-        .with_kwargs(stop_signal="SIGINT")  # "fast": does not wait for clients to leave
+        .with_kwargs(stop_signal="SIGINT", labels={LABEL: label})  # "fast": does not wait for clients to leave
     )
     server = ContainerServer("postgres", container, lambda: postgres_answers(host, port))
     return server, f"postgresql://postgres:{password}@{host}:{port}/postgres"
 
 
-def _kafka(host: str, options: Options) -> tuple[tuple[ContainerServer, ...], str]:
+def _kafka(host: str, label: str, options: Options) -> tuple[tuple[ContainerServer, ...], str]:
     """Testcontainers' own KafkaContainer fits Confluent's images only; apache/kafka is configured by KAFKA_*."""
-    network = Network().create()
+    network = Network(docker_network_kw={"labels": {LABEL: label}}).create()
     numbers = range(1, options.nodes + 1)
     common = broker_settings(options.nodes) | {
         "inter.broker.listener.name": "INTERNAL",
@@ -130,11 +130,13 @@ def _kafka(host: str, options: Options) -> tuple[tuple[ContainerServer, ...], st
         "log.dirs": KAFKA_DATA,
     }
     ports = [free_port() for _ in numbers]
-    nodes = tuple(_node(n, host, port, network, common, options) for n, port in zip(numbers, ports, strict=True))
+    nodes = tuple(_node(n, host, port, label, network, common, options) for n, port in zip(numbers, ports, strict=True))
     return nodes, ",".join(f"{host}:{port}" for port in ports)
 
 
-def _node(n: int, host: str, port: int, network: Network, common: dict[str, str], options: Options) -> ContainerServer:
+def _node(
+    n: int, host: str, port: int, label: str, network: Network, common: dict[str, str], options: Options
+) -> ContainerServer:
     advertised = f"PLAINTEXT://{host}:{port},INTERNAL://kafka-{n}:9094"
     settings = common | {"node.id": str(n), "advertised.listeners": advertised}
     container = (
@@ -143,6 +145,7 @@ def _node(n: int, host: str, port: int, network: Network, common: dict[str, str]
         .with_env("KAFKA_HEAP_OPTS", "-Xms1g -Xmx1g" if options.full_jvm else "-Xmx512m")
         .with_command(["bash", "-c", KAFKA_COMMAND])
         .with_bind_ports(9092, port)
+        .with_kwargs(labels={LABEL: label})
         .with_network(network)
         .with_network_aliases(f"kafka-{n}")
     )

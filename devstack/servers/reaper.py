@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+LABEL = "patient-upsert.servers"
+"""On containers and networks: which call of `servers` they belong to."""
 GENTLY_S = 5.0
 
 
@@ -24,7 +26,7 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     processes: list[tuple[psutil.Process, int]] = []
-    sessions: list[str] = []
+    labels: list[str] = []
     directories: list[Path] = []
     for line in sys.stdin:
         what, _, value = line.rstrip("\n").partition(" ")
@@ -33,12 +35,12 @@ def main() -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 processes.append((psutil.Process(int(pid)), int(stop)))
         elif what == "containers":
-            sessions.append(value)
+            labels.append(value)
         else:
             directories.append(Path(value))
     _end(processes, directories)
-    for session in sessions:
-        _remove_containers(session)
+    for label in labels:
+        _remove_containers(label)
     for directory in directories:
         shutil.rmtree(directory)
 
@@ -91,11 +93,11 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def _remove_containers(session: str) -> None:
+def _remove_containers(label: str) -> None:
     from testcontainers.core.docker_client import DockerClient  # takes half a second, and seldom needed
 
     engine = DockerClient().client
-    ours = {"label": f"org.testcontainers.session-id={session}"}
+    ours = {"label": f"{LABEL}={label}"}
     for container in engine.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)
     for network in engine.networks.list(filters=ours):

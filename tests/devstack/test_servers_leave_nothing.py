@@ -15,7 +15,9 @@ import psutil
 import pytest
 from testcontainers.core.docker_client import DockerClient
 
-from devstack.servers.reaper import alive, family
+from devstack.servers import Servers, servers
+from devstack.servers.reaper import LABEL, alive, family
+from devstack.servers.waiting import kafka_answers
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -117,12 +119,19 @@ def test_containers_volumes_and_networks_go_with_their_parent(
     ports = {kafka.rpartition(":")[2], str(urlsplit(postgres).port)}
     ours = [container for container in engine.containers.list() if ports & host_ports(container)]
     assert len(ours) == 2
-    session = ours[0].labels["org.testcontainers.session-id"]
+    label = {"label": f"{LABEL}={ours[0].labels[LABEL]}"}
     volumes = {mount["Name"] for c in ours for mount in c.attrs["Mounts"]}
     started.send_signal(number)
     started.wait(PATIENCE_S)
-    label = {"label": f"org.testcontainers.session-id={session}"}
     wait_for(lambda: not engine.containers.list(all=True, filters=label))
     wait_for(lambda: not engine.networks.list(filters=label))
     wait_for(lambda: not volumes & {volume.name for volume in engine.volumes.list()})
     engine.close()
+
+
+@pytest.mark.servers("embedded", "docker")
+def test_servers_that_end_leave_the_others_of_their_process_alone(own_servers: Servers) -> None:
+    with servers():
+        pass
+    host, _, port = own_servers.kafka.rpartition(":")
+    assert kafka_answers(host, int(port))

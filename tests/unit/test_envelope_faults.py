@@ -202,6 +202,7 @@ def test_an_attribute_that_is_not_a_string_is_told_once(name: str, code: str, wr
     envelope = event(**{name: wrong})
     assert envelope.refusal is not None
     assert [(fault.field, fault.code) for fault in envelope.refusal.faults] == [(f"/{name}", code)]
+    assert (envelope.named_customer, envelope.event_time) == (None, None)
 
 
 @pytest.mark.rule("R3.24")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.errors import Abandoned, Conflict, DataFault, Fatal, Transient
 from app.model import Answer
@@ -129,6 +130,20 @@ async def test_a_failed_request_may_be_sent_again() -> None:
     assert told(await worker.process(events("1"), Passes())) == ["internal_error"]
     memory.poison.clear()
     assert told(await worker.process(events("1"), Passes())) == ["created"]
+
+
+@pytest.mark.rule("R6.28", "R4.14")
+async def test_a_failed_request_is_logged_with_its_place_and_cause_and_no_value() -> None:
+    with capture_logs() as logged:
+        await pipeline(Memory(poison={"1"})).process(events("1"), Passes())
+    assert logged == [
+        {
+            "event": "request_failed",
+            "log_level": "error",
+            "position": "patient.upsert.requested/3/100@1767323045678",
+            "cause": "postgres: SQLSTATE 23514",
+        }
+    ]
 
 
 def ids(count: int, name: str = "p") -> list[str]:

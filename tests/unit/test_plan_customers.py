@@ -176,9 +176,11 @@ def test_a_given_patient_that_is_the_customers_is_updated() -> None:
 
 @pytest.mark.rule("R5C.7")
 def test_a_patient_that_nobody_knows_names_no_customer() -> None:
-    planned = decided(request_of(made(body(patient="pat_other"), key=None)))
-    assert outcomes(planned) == ["patient_not_found"]
-    assert not planned.writes
+    given = request_of(made(body(patient="pat_other"), key=None))
+    for rules in (Rules(), Rules(create_unknown=False)):
+        planned = decided(given, rules=rules)
+        assert outcomes(planned) == ["patient_not_found"]
+        assert not planned.writes
 
 
 @pytest.mark.rule("R5C.14")
