@@ -95,7 +95,7 @@ class _Fold:
 
     def _again(self, request: Request, earlier: StoredAnswer) -> Answer:
         """The id was answered before: the same record gets that answer, another one must be allowed and equal."""
-        if earlier.position != request.position:
+        if earlier.position != request.record.position:  # a replayed dead letter too is another record
             if request.denial:
                 return refused(request, request.denial, now=self.now)
             if request.fingerprint is None and request.refusal:

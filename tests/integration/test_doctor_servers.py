@@ -74,6 +74,13 @@ async def becomes(settings: Settings, check: str, status: str) -> Finding:
     return finding
 
 
+@pytest.fixture
+async def settings(settings: Settings) -> Settings:
+    """As everywhere; the broker knows of the topics already."""
+    await becomes(settings, "kafka.topics", "ok")
+    return settings
+
+
 async def command(settings: Settings, *arguments: str, **changes: str) -> tuple[int, str]:
     """Exit code and everything that the command prints."""
     given = {name: getattr(settings, name) for name in ("kafka_bootstrap_servers", "group_id")}

@@ -117,9 +117,18 @@ def test_another_record_under_an_answered_id_with_the_same_content_gets_the_stor
     "position", [Position(TOPIC, 3, 7, 0), Position(TOPIC, 3, 8, 1767323045678), Position("t", 3, 7, 1767323045678)]
 )
 def test_only_the_very_same_place_and_time_make_the_same_record(position: Position) -> None:
-    other = dataclasses.replace(request(city="Other"), position=position)
+    given = request(city="Other")
+    other = dataclasses.replace(given, position=position, record=dataclasses.replace(given.record, position=position))
     assert outcomes(decided(other, known=stored())) == ["idempotency_key_reused"]
     assert outcomes(decided(dataclasses.replace(other, denial=DENIED), known=stored())) == ["unauthorized"]
+
+
+@pytest.mark.rule("R6.5")
+def test_a_replayed_dead_letter_is_another_record_though_it_claims_the_place_of_the_first() -> None:
+    elsewhere = Position(TOPIC, 3, 99, 1767323049999)
+    for given, outcome in ((request(), "updated"), (request(city="Other"), "idempotency_key_reused")):
+        letter = dataclasses.replace(given, record=dataclasses.replace(given.record, position=elsewhere))
+        assert outcomes(decided(letter, known=stored())) == [outcome]
 
 
 @pytest.mark.rule("R6.6")

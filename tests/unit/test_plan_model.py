@@ -93,7 +93,7 @@ class Model:
         """Outcome or error code, the response of a 200, and whether it came from the store."""
         before = self.answers.get((sent.source, sent.id))
         if before is not None:
-            if before["place"] != sent.place and before["content"] != (sent.customer, sent.data):
+            if (sent.letter or before["place"] != sent.place) and before["content"] != (sent.customer, sent.data):
                 return "idempotency_key_reused", None, False
             return before["outcome"], before["response"], True
         error = self.refuse(sent)
