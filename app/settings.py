@@ -130,14 +130,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
-        topics = [self.request_topic, self.completed_topic, self.failed_topic, self.dlq_topic]
-        if len(set(topics)) < len(topics):
+        if len(set(self.topics)) < len(self.topics):
             raise ValueError("REQUEST_TOPIC, COMPLETED_TOPIC, FAILED_TOPIC and DLQ_TOPIC must differ")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_username and self.kafka_sasl_password
         ):
             raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with a SASL protocol")
         return self
+
+    @property
+    def topics(self) -> tuple[str, str, str, str]:
+        """The topics that the worker needs: of requests, of both kinds of answers, of dead letters."""
+        return self.request_topic, self.completed_topic, self.failed_topic, self.dlq_topic
 
     @classmethod
     def settings_customise_sources(

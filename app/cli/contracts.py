@@ -22,13 +22,14 @@ def contracts(
 ) -> None:
     """The command."""
     console = Console(highlight=False)
-    stale = [name for name, text in documents().items() if _read(folder / name) != text]
-    for name in stale:
+    current = documents()
+    stale = {name: text for name, text in current.items() if _read(folder / name) != text}
+    for name, text in stale.items():
         if not check:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(documents()[name], encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8")
         console.print(f"{folder / name}: {'differs' if check else 'written'}", markup=False)
-    console.print(f"{len(documents())} documents, {len(stale)} {'differ' if check else 'written'}")
+    console.print(f"{len(current)} documents, {len(stale)} {'differ' if check else 'written'}")
     raise typer.Exit(1 if check and stale else 0)
 
 

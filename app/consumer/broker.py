@@ -124,13 +124,7 @@ class UpsertBroker(KafkaBroker):
             self._health.waits("postgres", str(error))
         else:
             self._health.ok("postgres")
-        topics = (
-            self._settings.request_topic,
-            self._settings.completed_topic,
-            self._settings.failed_topic,
-            self._settings.dlq_topic,
-        )
-        problems = await worker.publisher.probe(topics)
+        problems = await worker.publisher.probe(self._settings.topics)
         for part in ("kafka", "topics"):
             if part in problems:
                 self._health.waits(part, problems[part])

@@ -74,7 +74,7 @@ async def _remove_from_kafka() -> None:
     admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
-        wanted = {settings.request_topic, settings.completed_topic, settings.failed_topic, settings.dlq_topic}
+        wanted = set(settings.topics)
         await admin.delete_topics(sorted(wanted & set(await admin.list_topics())))
     finally:
         await admin.close()

@@ -104,7 +104,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
 
 async def _facts(admin: AIOKafkaAdminClient, settings: Settings) -> KafkaFacts:
     client = admin._client
-    names = [settings.request_topic, settings.completed_topic, settings.failed_topic, settings.dlq_topic]
+    names = list(settings.topics)
     told = await asyncio.wait_for(metadata(client, names), ASK_SECONDS)
     by_name = {topic["topic"]: topic for topic in told["topics"]}
     configs = await _or_none(_configs(admin, [name for name in names if _state(by_name[name]) == "there"])) or {}
