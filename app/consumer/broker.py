@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from app.errors import SetupNeeded, Transient
 from app.model import Record
 from app.settings import Settings
 from app.telemetry import Health, Metrics, log
+from app.waiting import ended, within
 
 START_LIMIT: Final = 30.0
 """Seconds in which a consumer must be connected, or is made anew."""
@@ -94,9 +94,7 @@ class UpsertBroker(KafkaBroker):
             await super().stop(*error)
             return
         await worker.finish()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await ended(self._tasks)
         await asyncio.gather(self._stop_consuming(worker), worker.publisher.close())
 
     async def _supervise(self) -> None:
@@ -108,7 +106,7 @@ class UpsertBroker(KafkaBroker):
             self._health.turned()
             try:
                 if await self._servers_are_there(worker):
-                    await asyncio.wait_for(self._start_consuming(worker), START_LIMIT)
+                    await within(self._start_consuming(worker), START_LIMIT)
                     attempt = 0
                     await self._watch(worker)
             except Exception as error:  # noqa: BLE001 - a supervisor that ends would leave a worker that never works
@@ -157,9 +155,9 @@ class UpsertBroker(KafkaBroker):
             await worker.revoked()
         stopping = asyncio.ensure_future(super().stop())
         await asyncio.wait({stopping}, timeout=STOP_LIMIT)
-        stopping.cancel()
-        with contextlib.suppress(BaseException):
-            await stopping
+        await ended([stopping], STOP_LIMIT)
+        if stopping.done() and not stopping.cancelled() and (error := stopping.exception()) is not None:
+            log.warning("consumer_not_stopped_in_order", cause=cause_of(error))
         worker.intake = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from app.consumer.publisher import cause_of
 from app.errors import SetupNeeded, Transient, WorkerError
 from app.model import Record
 from app.settings import MEBIBYTE, Settings
+from app.waiting import within
 
 POLL_MS: Final = 250
 LOOK_SECONDS: Final = 3.0
@@ -57,7 +57,7 @@ class Follower:
             consumer = self._consumer or await self._connect()
             if self._looked is None or time.monotonic() - self._looked > LOOK_SECONDS:
                 await self._look_for_partitions(consumer)
-            found = await asyncio.wait_for(consumer.getmany(timeout_ms=POLL_MS, max_records=_MOST), _LIMIT)
+            found = await within(consumer.getmany(timeout_ms=POLL_MS, max_records=_MOST), _LIMIT)
         except (KafkaError, OSError, TimeoutError) as error:
             fault: WorkerError = _fault(error)
         except SetupNeeded as error:
@@ -74,7 +74,7 @@ class Follower:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(consumer.stop(), STOP_SECONDS)
+                await within(consumer.stop(), STOP_SECONDS)
 
     async def _connect(self) -> AIOKafkaConsumer:
         install()
@@ -85,7 +85,7 @@ class Follower:
             enable_auto_commit=False,
             fetch_max_bytes=8 * MEBIBYTE,
         )
-        await asyncio.wait_for(consumer.start(), _LIMIT)
+        await within(consumer.start(), _LIMIT)
         await self._look_for_partitions(consumer)
         return consumer
 
@@ -95,7 +95,7 @@ class Follower:
         new = [partition for partition in there if partition not in self._next]
         if new:
             asking = self._starts(consumer, new) if self._looked is None else consumer.beginning_offsets(new)
-            self._next |= await asyncio.wait_for(asking, _LIMIT)
+            self._next |= await within(asking, _LIMIT)
         self._looked = time.monotonic()
         if missing:
             raise SetupNeeded(f"topic {missing[0]} is missing; run: patient-upsert setup")
@@ -114,7 +114,7 @@ class Follower:
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> tuple[list[TopicPartition], list[str]]:
         """The partitions, and the topics that are missing. Asked in a way that makes no broker create a topic."""
-        told = await asyncio.wait_for(metadata(consumer._client, self._topics), _LIMIT)
+        told = await within(metadata(consumer._client, self._topics), _LIMIT)
         if any(topic["error_code"] == _HIDDEN for topic in told["topics"]):
             raise TopicAuthorizationFailedError()
         there = [

@@ -12,6 +12,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 from app.consumer.connection import connection
 from app.settings import MEBIBYTE, Settings
 from app.telemetry import Health, Metrics, log
+from app.waiting import within
 
 POLL_MS: Final = 1000
 ASK_LIMIT: Final = 10.0
@@ -118,10 +119,10 @@ class Intake(AIOKafkaConsumer):
             self._next[partition] = records[-1].offset + 1
             try:
                 if expected is None:
-                    expected = await asyncio.wait_for(self.committed(partition), ASK_LIMIT)
+                    expected = await within(self.committed(partition), ASK_LIMIT)
                 if expected is None or expected >= records[0].offset:
                     continue
-                starts = await asyncio.wait_for(self.beginning_offsets([partition]), ASK_LIMIT)
+                starts = await within(self.beginning_offsets([partition]), ASK_LIMIT)
             except (KafkaError, TimeoutError, AssertionError):
                 log.warning("gap_not_explained", partition=f"{partition.topic}/{partition.partition}")
                 continue

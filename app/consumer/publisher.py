@@ -19,6 +19,7 @@ from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.model import Answer, Position
 from app.response import answer_headers, letter_headers
 from app.settings import MEBIBYTE, Settings
+from app.waiting import ended, within
 
 TOPIC_LIMIT: Final = 3.0
 """Seconds to find out whether a topic is there."""
@@ -125,7 +126,7 @@ class Publisher:
                 causes[topic] = f"topic {topic} is missing or may not be written"
                 continue
             try:
-                await asyncio.wait_for(producer.partitions_for(topic), TOPIC_LIMIT)
+                await within(producer.partitions_for(topic), TOPIC_LIMIT)
                 self._missing.discard(topic)
             except TimeoutError:
                 self._missing.add(topic)
@@ -141,7 +142,7 @@ class Publisher:
             producer = await self._ready()
             for topic in topics:
                 producer.client.add_topic(topic)
-            if not await asyncio.wait_for(producer.client.force_metadata_update(), REQUEST_LIMIT_MS / 1000):
+            if not await within(producer.client.force_metadata_update(), REQUEST_LIMIT_MS / 1000):
                 return {"kafka": "kafka: no broker answers"}
         except (KafkaError, OSError, TimeoutError) as error:
             return {"kafka": cause_of(error)}
@@ -160,7 +161,7 @@ class Publisher:
                     max_batch_size=256 * 1024,
                 )
                 try:
-                    await asyncio.wait_for(producer.start(), REQUEST_LIMIT_MS / 1000)
+                    await within(producer.start(), REQUEST_LIMIT_MS / 1000)
                 except BaseException:
                     self._close_later(producer)
                     raise
@@ -190,7 +191,7 @@ async def _close(producer: AIOKafkaProducer, limit: float) -> None:
         if sender is not None:
             sender.cancel()
         await asyncio.wait({stopping}, timeout=limit)
-        stopping.cancel()
+        await ended([stopping], limit)
     elif stopping.exception() is not None:
         await producer.client.close()
 

@@ -16,6 +16,7 @@ from app.consumer.publisher import LARGEST_RECORD, cause_of
 from app.errors import SetupNeeded, Transient
 from app.model import Headers
 from app.settings import Settings
+from app.waiting import within
 
 _POLL_MS: Final = 200
 _STOP_LIMIT: Final = 5.0
@@ -158,7 +159,7 @@ async def open_requester(
                 **connection(settings), acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
             )
             stack.push_async_callback(_stop, producer)
-            await asyncio.wait_for(producer.start(), REQUEST_LIMIT_MS / 1000)
+            await within(producer.start(), REQUEST_LIMIT_MS / 1000)
             await _has_topic(producer, settings.request_topic)
             requester = Requester(settings, producer, await _listener(stack, settings) if listen else None)
             if requester._consumer is not None:
@@ -169,7 +170,7 @@ async def open_requester(
 async def _stop(producer: AIOKafkaProducer) -> None:
     """Stop it within a few seconds: with Kafka away, it would wait for its acknowledgements for ever."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(producer.stop(), _STOP_LIMIT)
+        await within(producer.stop(), _STOP_LIMIT)
 
 
 async def _listener(stack: contextlib.AsyncExitStack, settings: Settings) -> AIOKafkaConsumer:
@@ -177,7 +178,7 @@ async def _listener(stack: contextlib.AsyncExitStack, settings: Settings) -> AIO
         **connection(settings), isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
     )
     stack.push_async_callback(consumer.stop)
-    await asyncio.wait_for(consumer.start(), REQUEST_LIMIT_MS / 1000)
+    await within(consumer.start(), REQUEST_LIMIT_MS / 1000)
     partitions: list[TopicPartition] = []
     for topic in (settings.completed_topic, settings.failed_topic):
         numbers = await _partitions(consumer, topic)
@@ -206,7 +207,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
 
 async def _has_topic(producer: AIOKafkaProducer, topic: str) -> None:
     try:
-        await asyncio.wait_for(producer.partitions_for(topic), 3)
+        await within(producer.partitions_for(topic), 3)
     except TimeoutError:
         raise SetupNeeded(f"topic {topic} is missing; run: patient-upsert setup") from None
 

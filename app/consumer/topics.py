@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -11,6 +10,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.errors import SetupNeeded, Transient
 from app.settings import MEBIBYTE, Settings
+from app.waiting import within
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 REQUEST_LIMIT_BYTES: Final = MEBIBYTE + 12 * 1024
@@ -44,7 +44,7 @@ async def create_topics(settings: Settings) -> dict[str, bool]:
     """
     admin = AIOKafkaAdminClient(**connection(settings))
     try:
-        await asyncio.wait_for(admin.start(), REQUEST_LIMIT_MS / 1000)
+        await within(admin.start(), REQUEST_LIMIT_MS / 1000)
         created = {}
         for name, configs in topic_configs(settings).items():
             created[name] = await _create(admin, settings, name, configs)
@@ -59,7 +59,7 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, name: str, con
     topic = NewTopic(name, settings.topic_partitions, settings.topic_replication or 1, topic_configs=configs)
     if settings.topic_replication is None:
         topic.replication_factor = -1  # the broker's default; the client's constructor knows no such thing
-    response = await asyncio.wait_for(admin.create_topics([topic]), REQUEST_LIMIT_MS / 1000)
+    response = await within(admin.create_topics([topic]), REQUEST_LIMIT_MS / 1000)
     errors: list[tuple[str, int]] = [error[:2] for error in response.topic_errors]  # type: ignore[attr-defined]
     error = for_code(errors[0][1])
     if error is TopicAlreadyExistsError:

@@ -21,12 +21,15 @@ from app.model import Answer, Record
 from app.pipeline import Gate
 from app.settings import Settings
 from app.telemetry import Health, Metrics, log
+from app.waiting import ended, within
 
 REVOKE_LIMIT: Final = 5.0
 """Seconds that a batch which has reached COMMIT gets to publish and commit its offsets."""
 COMMIT_LIMIT: Final = 5.0
 FINISH_LIMIT: Final = 5.0
 """Seconds for the batch in hand when the worker is told to stop; with what follows it stays below ten."""
+LET_GO_LIMIT: Final = 1.0
+"""Seconds for what was cancelled to end."""
 KEEP_ALIVE_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 5.0
 
@@ -158,7 +161,7 @@ class Worker:
         if not offsets or intake is None or intake.epoch != epoch:
             return
         try:
-            await asyncio.wait_for(
+            await within(
                 intake.commit({as_partition(partition): offset for partition, offset in offsets.items()}), COMMIT_LIMIT
             )
         except (KafkaError, TimeoutError) as error:
@@ -231,21 +234,20 @@ class Worker:
         await self._let_go(0)
 
     async def _let_go(self, limit: float) -> None:
-        for task in self._mending.values():
-            task.cancel()
+        mending = list(self._mending.values())
         for partition in self._mending:
             self.health.ok(f"partition {partition[0]}/{partition[1]}")
         self._mending.clear()
         self._stopped_since.clear()
         self.metrics.stopped_partitions.set(0)
+        await ended(mending, LET_GO_LIMIT)
         while not self._queue.empty():
             self._queue.get_nowait()
         if (hand := self._in_hand) is None or hand.task is None:
             return
         if hand.past_gate and limit:
             await asyncio.wait({hand.task}, timeout=limit)
-        hand.task.cancel()
-        await asyncio.wait({hand.task}, timeout=1)
+        await ended([hand.task], LET_GO_LIMIT)
 
 
 def _first(unsent: dict[Outgoing, str]) -> int:

@@ -26,6 +26,7 @@ from app.consumer.connection import connection
 from app.consumer.requester import Inbound, Outbound, Requester
 from app.consumer.topics import create_topics
 from app.settings import Settings
+from app.waiting import within
 from tests.support import PATIENCE, Answered, answered, until
 
 LIMIT = 20.0
@@ -95,7 +96,7 @@ def _admin(settings: Settings) -> AdminClient:
 
 async def _done(settings: Settings, begin: Callable[[AdminClient], Future[Any]]) -> Any:
     admin = _admin(settings)  # held until the answer is there: with it goes its thread
-    return await asyncio.wait_for(asyncio.wrap_future(begin(admin)), LIMIT)
+    return await within(asyncio.wrap_future(begin(admin)), LIMIT)
 
 
 async def delete_topic(settings: Settings, topic: str) -> None:

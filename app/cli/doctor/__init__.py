@@ -21,6 +21,7 @@ from app.consumer.inspect import inspect_kafka
 from app.errors import WorkerError
 from app.settings import Settings, SettingsError, load_settings
 from app.store.inspect import inspect_postgres
+from app.waiting import within
 
 HELP: Final = """Check settings, Kafka and Postgres, and say what to do. Changes nothing.
 
@@ -69,7 +70,7 @@ async def examine(settings: Settings) -> list[Finding]:
 async def _told(asking: Awaitable[T]) -> T | str:
     """The facts, or why there are none."""
     try:
-        return await asyncio.wait_for(asking, LIMIT_SECONDS)
+        return await within(asking, LIMIT_SECONDS)
     except WorkerError as error:
         return str(error)
     except TimeoutError:

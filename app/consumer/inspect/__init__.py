@@ -26,6 +26,7 @@ from app.consumer.inspect.protocol import group_rights, may_produce, metadata, r
 from app.consumer.inspect.sample import Keys, sample_keys
 from app.errors import Transient
 from app.settings import Settings
+from app.waiting import within
 
 __all__ = ["KafkaFacts", "Keys", "Topic", "inspect_kafka"]
 
@@ -83,14 +84,14 @@ async def inspect_kafka(settings: Settings) -> KafkaFacts:
     admin = AIOKafkaAdminClient(**_arguments(settings))
     reached = False
     try:
-        await asyncio.wait_for(admin.start(), START_SECONDS)
+        await within(admin.start(), START_SECONDS)
         reached = True
         return await _facts(admin, settings)
     except (KafkaError, OSError, TimeoutError) as error:
         cause = _cause(error) if reached else None
     finally:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(admin.close(), CLOSE_SECONDS)
+            await within(admin.close(), CLOSE_SECONDS)
     raise Transient(cause or await _why_not_reached(settings))
 
 
@@ -105,7 +106,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
 async def _facts(admin: AIOKafkaAdminClient, settings: Settings) -> KafkaFacts:
     client = admin._client
     names = list(settings.topics)
-    told = await asyncio.wait_for(metadata(client, names), ASK_SECONDS)
+    told = await within(metadata(client, names), ASK_SECONDS)
     by_name = {topic["topic"]: topic for topic in told["topics"]}
     configs = await _or_none(_configs(admin, [name for name in names if _state(by_name[name]) == "there"])) or {}
     request, completed, failed, dlq = (_topic(by_name[name], configs.get(name)) for name in names)
@@ -155,7 +156,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
 async def _or_none(question: Awaitable[T], limit: float | None = ASK_SECONDS) -> T | None:
     """The answer, or None when there is none: one question that fails leaves the others."""
     try:
-        return await asyncio.wait_for(question, limit)
+        return await within(question, limit)
     except (KafkaError, OSError, TimeoutError, NotImplementedError):  # the last: a broker too old for the question
         return None
 
@@ -169,7 +170,7 @@ async def _why_not_reached(settings: Settings) -> str:
 
     async def reason(host: str, port: int) -> str:
         try:
-            made = await asyncio.wait_for(create_conn(host, port, **arguments), START_SECONDS)
+            made = await within(create_conn(host, port, **arguments), START_SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
             return f"{host}:{port} {_cause(error)}"
         made.close()

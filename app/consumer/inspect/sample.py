@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import time
@@ -17,6 +16,7 @@ from app.consumer.decode import install, to_record
 from app.envelope import identify, open_envelope
 from app.model import Record
 from app.settings import MEBIBYTE, Settings
+from app.waiting import within
 
 SAMPLE: Final = 1000
 START_SECONDS: Final = 8.0
@@ -59,17 +59,17 @@ async def sample_keys(settings: Settings, partitions: int) -> Keys:
         fetch_max_bytes=8 * MEBIBYTE,
     )
     try:
-        await asyncio.wait_for(consumer.start(), START_SECONDS)
+        await within(consumer.start(), START_SECONDS)
         assigned = [TopicPartition(settings.request_topic, number) for number in range(partitions)]
         return await _read(consumer, assigned, re.compile(settings.customer_pattern))
     finally:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), STOP_SECONDS)
+            await within(consumer.stop(), STOP_SECONDS)
 
 
 async def _read(consumer: AIOKafkaConsumer, assigned: list[TopicPartition], pattern: re.Pattern[str]) -> Keys:
     keys = Keys()
-    left = await asyncio.wait_for(_seek(consumer, assigned), START_SECONDS)
+    left = await within(_seek(consumer, assigned), START_SECONDS)
     end = time.monotonic() + READ_SECONDS
     # A sample: what was read by the end of the time counts.
     while left and time.monotonic() < end:
@@ -95,4 +95,4 @@ async def _seek(consumer: AIOKafkaConsumer, assigned: list[TopicPartition]) -> d
 
 
 async def _position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
-    return int(await asyncio.wait_for(consumer.position(partition), READ_SECONDS))
+    return int(await within(consumer.position(partition), READ_SECONDS))
