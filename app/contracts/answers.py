@@ -1,26 +1,14 @@
-"""What others build against: the JSON Schemas of requests and answers with an example each, from the models themselves.
-
-`documents` gives every file of `contracts/` by its name. The examples are made by the rooms, so they cannot drift.
-"""
+"""The answers as models: what consumers read about each field, and what the schemas are made from."""
 
 from __future__ import annotations
 
-import json
-import re
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.envelope import open_envelope
 from app.errors import ErrorCode, FaultCode
-from app.model import EVENT_TYPE, Known, Position, Record, Request
-from app.plan import Rules, plan
-from app.request import RequestData
-from app.understand import understand
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
 
 Time = Annotated[str, Field(pattern=TIME_PATTERN, examples=["2024-01-01T00:00:00.000Z"])]
@@ -104,74 +92,3 @@ class Failure(_Published):
     )
     request: Asked
     response: ErrorBody
-
-
-def documents() -> dict[str, str]:
-    """Every file of `contracts/`: its path there, and its text."""
-    schemas = {
-        "request": RequestData.model_json_schema(by_alias=True),
-        "answer-completed": Success.model_json_schema(),
-        "answer-failed": Failure.model_json_schema(),
-        "response-200": SuccessBody.model_json_schema(),
-        "response-error": ErrorBody.model_json_schema(),
-    }
-    files = {f"schemas/{name}.json": _text({"$schema": DIALECT, **schema}) for name, schema in schemas.items()}
-    completed, failed = _answers()
-    examples = {
-        "request": _REQUEST,
-        "request-cloudevent": _EVENT,
-        "answer-completed": completed,
-        "answer-failed": failed,
-        "response-200": completed["response"],
-        "response-error": failed["response"],
-    }
-    return files | {f"examples/{name}.json": _text(example) for name, example in examples.items()}
-
-
-def _text(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-_REQUEST: Final = {
-    "customer": "cus_1042",
-    "firstName": "Zoë",
-    "lastName": "Sample",
-    "dateOfBirth": "2001-02-03",
-    "gender": {"code": "F", "display": "Female"},
-    "phone": "+1 (202) 555-0143",
-    "email": "zoe.sample@clinic.example",
-    "address": "12 Invented Street",
-    "address2": None,
-    "city": "Springfield",
-    "state": "OR",
-    "postalCode": "97475",
-    "country": "US",
-}
-_EVENT: Final = {
-    "specversion": "1.0",
-    "id": "7c4e0f86-4d0c-4d0e-9a55-3f1f0f6f7a10",
-    "source": "/clinics/example",
-    "type": EVENT_TYPE,
-    "subject": "cus_1042",
-    "time": "2024-01-01T00:00:00Z",
-    "datacontenttype": "application/json",
-    "data": _REQUEST,
-}
-_BAD: Final = {**_EVENT, "id": "b1f4", "data": {**_REQUEST, "dateOfBirth": "2031-02-03", "city": ""}}
-
-
-def _answers() -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the worker answers to the example, and to one with two faults."""
-    made = datetime(2024, 1, 1, tzinfo=UTC)
-    requests = [_understood(_EVENT, 0, made), _understood(_BAD, 1, made)]
-    planned = plan(
-        requests, Known(), rules=Rules(), now=made, new_patient_id=lambda: "pat_0198c5d2-7d31-7c4e-9a55-3f1f0f6f7a10"
-    )
-    completed, failed = (orjson.loads(answer.value) for answer in planned.answers)
-    return completed, failed
-
-
-def _understood(event: dict[str, Any], offset: int, made: datetime) -> Request:
-    position = Position(EVENT_TYPE, 0, offset, int(made.timestamp() * 1000))
-    envelope = open_envelope(Record(position, None, orjson.dumps(event), ()), customer_from_key=True)
-    return understand(envelope, None, received=made, pattern=re.compile(".*"), auth="none")
