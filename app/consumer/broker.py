@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
@@ -53,6 +54,9 @@ class UpsertBroker(KafkaBroker):
         self._settings, self._check, self._health, self._metrics = settings, check, health, metrics
         self._process = process
         self._worker: Worker | None = None
+        self._trouble: str | None = None  # what ended the last consumer, until one has lasted
+        self._assigned: Collection[TopicPartition] | None = None  # None until the group has answered
+        self._attempt = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._requests = self.subscriber(
             settings.request_topic,
@@ -71,8 +75,14 @@ class UpsertBroker(KafkaBroker):
         if self._worker is not None:
             await self._worker.offer(records)
 
-    def joined(self) -> None:
+    def joined(self, assigned: Collection[TopicPartition]) -> None:
         """The group gave this member its partitions, be it none."""
+        self._assigned = assigned
+        if self._trouble is None:
+            self._tell_joined(assigned)
+
+    def _tell_joined(self, assigned: Collection[TopicPartition]) -> None:
+        log.info("assigned", partitions=sorted(partition.partition for partition in assigned))
         self._health.ok("group")
 
     @property
@@ -101,19 +111,17 @@ class UpsertBroker(KafkaBroker):
         """Keep a consumer running: made when the servers are there, made anew when its client gives up."""
         worker = self._worker
         assert worker is not None
-        attempt = 0
         while True:
             self._health.turned()
             try:
                 if await self._servers_are_there(worker):
                     await within(self._start_consuming(worker), START_LIMIT)
-                    attempt = 0
                     await self._watch(worker)
             except Exception as error:  # noqa: BLE001 - a supervisor that ends would leave a worker that never works
-                self._health.waits("kafka", cause_of(error))
+                self._failed(error)
             await self._stop_consuming(worker)
-            attempt += 1
-            await asyncio.sleep(_backoff(attempt))
+            self._attempt += 1
+            await asyncio.sleep(_backoff(self._attempt))
 
     async def _servers_are_there(self, worker: Worker) -> bool:
         try:
@@ -131,7 +139,8 @@ class UpsertBroker(KafkaBroker):
         return self._health.has("postgres") and self._health.has("kafka") and self._health.has("topics")
 
     async def _start_consuming(self, worker: Worker) -> None:
-        self._health.waits("group", "joining the consumer group")
+        self._assigned = None
+        self._health.waits("group", self._trouble or "joining the consumer group")
         await self.connect()
         self.config.broker_config.builder = lambda **_: self._make_intake(worker)
         await super().start()
@@ -143,12 +152,32 @@ class UpsertBroker(KafkaBroker):
     async def _watch(self, worker: Worker) -> None:
         """Say when a server goes away and comes back. Returns when the consumer must be made anew."""
         intake = worker.intake
-        while intake is not None and failure(intake) is None:
-            await asyncio.wait({intake.failed}, timeout=PROBE_SECONDS)
+        while intake is not None and (error := failure(intake)) is None:
+            lasted = not (await asyncio.wait({intake.failed}, timeout=PROBE_SECONDS))[0]
+            if lasted:
+                self._lasted()
             await self._servers_are_there(worker)
-        if (error := failure(intake)) is not None:
-            log.warning("consumer_made_anew", cause=cause_of(error, self._settings.request_topic))
-            self._health.waits("kafka", cause_of(error, self._settings.request_topic))
+        if intake is not None and error is not None:
+            self._failed(error)
+
+    def _lasted(self) -> None:
+        """The consumer outlived a probe: whatever ended the one before it is over."""
+        self._attempt = 0
+        if self._trouble is not None:
+            self._trouble = None
+            if self._assigned is not None:
+                self._tell_joined(self._assigned)
+
+    def _failed(self, error: Exception) -> None:
+        """The consumer cannot work; a cause that stays is said once, however often it is tried again."""
+        settings = self._settings
+        if isinstance(error, TopicAuthorizationFailedError):
+            self._trouble = f"topic {settings.request_topic} may not be read; grant this user Read on it"
+        elif isinstance(error, GroupAuthorizationFailedError):
+            self._trouble = f"group {settings.group_id} may not be used; grant this user Read on it"
+        else:
+            self._trouble = cause_of(error, settings.request_topic)
+        self._health.waits("group", self._trouble)
 
     async def _stop_consuming(self, worker: Worker) -> None:
         if worker.intake is not None:
@@ -172,8 +201,7 @@ class _Listener(ConsumerRebalanceListener):
             await worker.revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        log.info("assigned", partitions=sorted(partition.partition for partition in assigned))
-        self._broker.joined()
+        self._broker.joined(assigned)
 
 
 async def parse(message: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:

@@ -24,14 +24,16 @@ def servers(
     durable: bool = False,
     nodes: int = 1,
     full_jvm: bool = False,
+    kafka: Mapping[str, str] | None = None,
     say: Callable[[str], None] = to_stderr,
 ) -> Iterator[Servers]:
     """Kafka and Postgres for as long as the context lasts; nothing of them stays, however this process ends.
 
     `durable` has Postgres write through to the disk, `nodes` is the number of Kafka nodes, `full_jvm` gives Kafka the
-    optimising compiler and a larger heap. Raises `ServersError`, always one line.
+    optimising compiler and a larger heap, `kafka` are further settings of its nodes. Raises `ServersError`, always
+    one line.
     """
-    options = Options(durable, nodes, full_jvm, _postgres_version(os.environ), say)
+    options = Options(durable, nodes, full_jvm, _postgres_version(os.environ), say, kafka or {})
     match os.environ.get("SERVERS") or "embedded":
         case "embedded":
             from .embedded import embedded_servers

@@ -128,6 +128,7 @@ def _kafka(host: str, label: str, options: Options) -> tuple[tuple[ContainerServ
         "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093,INTERNAL://:9094",
         "controller.quorum.voters": ",".join(f"{n}@kafka-{n}:9093" for n in numbers),
         "log.dirs": KAFKA_DATA,
+        **options.kafka,
     }
     ports = [free_port() for _ in numbers]
     nodes = tuple(_node(n, host, port, label, network, common, options) for n, port in zip(numbers, ports, strict=True))

@@ -58,6 +58,7 @@ class EmbeddedKafka:
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "controller.quorum.voters": ",".join(f"{n}@{HOST}:{port}" for n, port in enumerate(controllers, 1)),
+            **options.kafka,
         }
         self.bootstrap = ",".join(f"{HOST}:{port}" for port in ports)
         self._formats: list[tuple[LocalServer, Command]] = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Kind = Literal["embedded", "docker", "env"]
@@ -65,3 +65,4 @@ class Options:
     full_jvm: bool  # optimising compiler and a larger heap
     postgres: int  # major version
     say: Callable[[str], None]
+    kafka: Mapping[str, str] = field(default_factory=dict)  # further settings of its nodes

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -84,14 +85,15 @@ async def process(settings: Settings, *command: str, **more: str) -> AsyncIterat
     port = free_port()
     given = environment(settings, PATIENT_UPSERT_HTTP_PORT=str(port), PATIENT_UPSERT_HTTP_HOST="127.0.0.1", **more)
     arguments = [word.replace("{port}", str(port)) for word in command or WORKER]
-    child = await asyncio.to_thread(
-        subprocess.Popen, arguments, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield Process(child, port)
-    finally:
-        child.kill()
-        child.wait()
+    with tempfile.TemporaryFile() as log:
+        child = await asyncio.to_thread(subprocess.Popen, arguments, env=given, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            yield Process(child, port)
+        finally:
+            child.kill()
+            child.wait()
+            log.seek(0)
+            sys.stderr.write(log.read().decode())  # pytest shows it when the test fails
 
 
 async def busy(worker: Process) -> bool:

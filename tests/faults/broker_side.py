@@ -18,8 +18,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from app.consumer.connection import connection
@@ -143,6 +144,28 @@ async def configure(settings: Settings, topic: str, **values: str) -> None:
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     await _done(settings, lambda admin: admin.incremental_alter_configs([resource])[resource])
+
+
+def _rules(kind: ResourceType, name: str, operation: AclOperation) -> list[tuple[Any, ...]]:
+    """All rights but one. Without logins everybody has the same name; a thing with a rule has no rights by default."""
+    everybody = kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*"
+    return [(*everybody, AclOperation.ALL, AclPermissionType.ALLOW), (*everybody, operation, AclPermissionType.DENY)]
+
+
+async def deny(settings: Settings, kind: ResourceType, name: str, operation: AclOperation) -> None:
+    """Take a right away from everybody."""
+    bindings = [AclBinding(*rule) for rule in _rules(kind, name, operation)]
+    admin = _admin(settings)  # held, as above
+    for future in admin.create_acls(bindings).values():
+        await within(asyncio.wrap_future(future), LIMIT)
+
+
+async def permit(settings: Settings, kind: ResourceType, name: str, operation: AclOperation) -> None:
+    """Give back what `deny` took."""
+    filters = [AclBindingFilter(*rule) for rule in _rules(kind, name, operation)]
+    admin = _admin(settings)  # held, as above
+    for future in admin.delete_acls(filters).values():
+        assert len(await within(asyncio.wrap_future(future), LIMIT)) == 1
 
 
 async def expire(settings: Settings, partition: int, before: int) -> None:

@@ -16,6 +16,12 @@ from tests.conftest import own_settings
 from tests.faults.broker_side import log_of, make_topics
 from tests.support import with_database
 
+GUARDED = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
+"""Nobody has a name here, and everybody every right that no rule takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ours:
@@ -29,7 +35,7 @@ class Ours:
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Ours]:
     """Kafka and Postgres that may be stopped."""
-    with servers() as found:
+    with servers(kafka=GUARDED) as found:
         if found.kafka_control is None or found.postgres_control is None:
             pytest.skip("these servers are not ours to stop")
         yield Ours(found, found.kafka_control, found.postgres_control)

@@ -11,7 +11,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-import devstack.servers.kafka
 from app.consumer.follow import Follower
 from app.consumer.topics import create_topics
 from app.errors import SetupNeeded
@@ -39,14 +38,8 @@ def guarded() -> Iterator[Servers]:
     """Servers of this module's own."""
     if os.environ.get("SERVERS") == "env":
         pytest.skip("the rules of servers that are not ours are not to be changed")
-    plain = devstack.servers.kafka.broker_settings
-    with pytest.MonkeyPatch.context() as patch:
-        modules = ["devstack.servers.kafka"]
-        modules += ["devstack.servers.containers"] if os.environ.get("SERVERS") == "docker" else []
-        for module in modules:
-            patch.setattr(f"{module}.broker_settings", lambda *given, **named: {**plain(*given, **named), **RULES})
-        with servers(durable=True) as started:
-            yield started
+    with servers(durable=True, kafka=RULES) as started:
+        yield started
 
 
 @pytest.fixture
