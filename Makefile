@@ -3,23 +3,25 @@ SHELL := /bin/sh
 SERVERS ?= embedded
 PG ?= 18
 KEEP ?=
+JOBS ?= 2
 ARGS ?=
 # The first of these that is Python 3.11 to 3.13.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .PHONY: help setup demo test check format lock contracts rules readme clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/installed ## make .venv with the project and its development tools
+setup: $(VENV)/installed ## make .venv with the project and its development tools
 
-.venv/installed: requirements-dev.lock pyproject.toml
+$(VENV)/installed: requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it: make PYTHON=/path/to/python3.13"; exit 1; }
-	@echo "setting up .venv (once, about a minute)"
-	@$(PYTHON) -m venv --clear .venv
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -27,8 +29,8 @@ setup: .venv/installed ## make .venv with the project and its development tools
 demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (KEEP=1 leaves them up)
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m devstack.demo $(if $(KEEP),--keep)
 
-test: setup ## the whole suite (SERVERS=embedded|docker|env, PG=15|16|17|18, ARGS='-k name')
-	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m pytest $(ARGS)
+test: setup ## the whole suite (SERVERS=embedded|docker|env, PG=15|16|17|18, JOBS=2, ARGS='-k name')
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: setup ## lint, format, types, imports
 	@$(BIN)/ruff check
@@ -58,4 +60,4 @@ readme: setup ## write the parts of README.md that come from the code
 	@$(BIN)/python -m tests.readme
 
 clean: ## remove what `setup` and the tools made
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
