@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -48,10 +49,17 @@ async def everything(settings: Settings, topic: str) -> list[Inbound]:
 async def _assign(consumer: AIOKafkaConsumer, *topics: str) -> list[TopicPartition]:
     partitions = []
     for topic in topics:
-        await consumer._client.add_topic(topic)
-        partitions += [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        numbers = await until(partial(_numbers, consumer, topic))
+        partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
     consumer.assign(partitions)
     return partitions
+
+
+async def _numbers(consumer: AIOKafkaConsumer, topic: str) -> Collection[int]:
+    """The partitions; none while a broker that was away is not yet taken back by its cluster."""
+    await consumer._client.add_topic(topic)
+    await consumer._client.force_metadata_update()
+    return consumer.partitions_for_topic(topic) or ()
 
 
 async def _more(consumer: AIOKafkaConsumer) -> list[Inbound]:
