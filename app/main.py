@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.consumer import UpsertBroker
+from app.consumer.offsets import Partition
 from app.model import Answer, Record
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings, load_settings
@@ -25,8 +27,29 @@ class _Rooms:
     store: Store
     pipeline: Pipeline
 
+    def __init__(self, group: str) -> None:
+        self.group = group
+
     async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
         return await self.pipeline.process(records, gate)
+
+    def give_up(self, record: Record) -> Answer:
+        return self.pipeline.give_up(record)
+
+    async def begun(self, begins: Mapping[Partition, tuple[int, int]]) -> dict[Partition, tuple[int, int]]:
+        found: dict[Partition, tuple[int, int]] = {}
+        for topic in {topic for topic, _ in begins}:
+            ours = {partition: offsets for (of, partition), offsets in begins.items() if of == topic}
+            deaths = await self.pipeline.until_there(partial(self.store.begin_assignment, self.group, topic, ours))
+            found |= {(topic, partition): died for partition, died in deaths.items()}
+        return found
+
+    async def touching(self, partition: Partition, offset: int | None) -> None:
+        await self.pipeline.until_there(partial(self.store.touch_record, self.group, *partition, offset))
+
+    async def over(self, partitions: Collection[Partition]) -> None:
+        for topic in {topic for topic, _ in partitions}:
+            await self.store.end_assignment(self.group, topic, [number for of, number in partitions if of == topic])
 
     async def check(self) -> None:
         await self.store.check()
@@ -43,7 +66,7 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
     """
     settings = settings or load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    health, metrics, rooms = Health(), Metrics(), _Rooms()
+    health, metrics, rooms = Health(), Metrics(), _Rooms(settings.group_id)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -58,7 +81,7 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
             yield
         log.info("stop")
 
-    broker = UpsertBroker(settings, process=rooms.process, check=rooms.check, health=health, metrics=metrics)
+    broker = UpsertBroker(settings, rooms, health=health, metrics=metrics)
     return AsgiFastStream(
         broker,
         lifespan=lifespan,

@@ -88,6 +88,13 @@ class Pipeline:
         self.metrics.replays.inc(sum(answer.replayed for answer in answers))
         return answers
 
+    def give_up(self, record: Record) -> Answer:
+        """The answer to a record that no process survives: nothing but its place is looked at. Raises Fatal."""
+        self._count_failure(record.position, DataFault("every process that touched it was killed"))
+        answer = refused(_without_identity(Envelope(record, record.position), self._now()), _FAILED, now=self._now())
+        self.metrics.answers.labels(outcome=answer.outcome.value, code=answer.error or "").inc()
+        return answer
+
     def _open(self, record: Record) -> Envelope:
         try:
             return open_envelope(record, customer_from_key=self.settings.customer_from_key)
@@ -104,7 +111,7 @@ class Pipeline:
         patients = {patient for patient in patients if is_identifier(patient)}
         if not patients:
             return {}
-        return await self._until_there(lambda: self.store.owners(sorted(patients)))
+        return await self.until_there(lambda: self.store.owners(sorted(patients)))
 
     def _understand(self, envelopes: Sequence[Envelope], owners: dict[str, str]) -> list[Request]:
         pattern = re.compile(self.settings.customer_pattern)
@@ -157,7 +164,7 @@ class Pipeline:
                 self.metrics.conflicts.inc()
                 return None
 
-        while (answers := await self._until_there(attempt)) is None:
+        while (answers := await self.until_there(attempt)) is None:
             pass
         return answers
 
@@ -185,7 +192,7 @@ class Pipeline:
         now = self.clock()
         return now - timedelta(microseconds=now.microsecond % 1000)
 
-    async def _until_there(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def until_there(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
         """Repeat while Postgres is away, with backoff and jitter. There is no end: no record is given up for it."""
 
         def say(state: RetryCallState) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Protocol
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
@@ -14,7 +14,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from app.consumer.decode import install, to_record
 from app.consumer.intake import Intake, failure
 from app.consumer.publisher import Publisher, cause_of
-from app.consumer.worker import Process, Worker
+from app.consumer.worker import Rooms, Worker
 from app.errors import SetupNeeded, Transient
 from app.model import Record
 from app.settings import Settings
@@ -27,7 +27,12 @@ PROBE_SECONDS: Final = 2.0
 STOP_LIMIT: Final = 2.0
 LONGEST_WAIT: Final = 5.0
 
-Check = Callable[[], Awaitable[None]]
+
+class CheckedRooms(Rooms, Protocol):
+    """The rooms of the worker, and whether they can be used."""
+
+    async def check(self) -> None:
+        """Raises `Transient` or `SetupNeeded` while the database cannot be worked with."""
 
 
 class UpsertBroker(KafkaBroker):
@@ -35,13 +40,12 @@ class UpsertBroker(KafkaBroker):
 
     Args:
         settings: where Kafka is, and how its topics are called.
-        process: turns records into answers whose effects are committed.
-        check: raises `Transient` or `SetupNeeded` while the database cannot be worked with.
+        rooms: turn records into answers whose effects are committed.
         health: told what is waited for.
         metrics: counted into.
     """
 
-    def __init__(self, settings: Settings, *, process: Process, check: Check, health: Health, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, rooms: CheckedRooms, *, health: Health, metrics: Metrics) -> None:
         # consumer_only: the answers go out through a producer of ours, which can be replaced when it is spoiled
         super().__init__(
             settings.kafka_bootstrap_servers,
@@ -51,8 +55,7 @@ class UpsertBroker(KafkaBroker):
             graceful_timeout=1,
             allow_auto_create_topics=False,
         )
-        self._settings, self._check, self._health, self._metrics = settings, check, health, metrics
-        self._process = process
+        self._settings, self._rooms, self._health, self._metrics = settings, rooms, health, metrics
         self._worker: Worker | None = None
         self._trouble: str | None = None  # what ended the last consumer, until one has lasted
         self._assigned: Collection[TopicPartition] | None = None  # None until the group has answered
@@ -94,7 +97,7 @@ class UpsertBroker(KafkaBroker):
         """Begin to work as soon as the servers are there."""
         install()
         publisher = Publisher(self._settings)
-        self._worker = Worker(self._settings, self._process, publisher, self._health, self._metrics)
+        self._worker = Worker(self._settings, self._rooms, publisher, self._health, self._metrics)
         self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._supervise())]
 
     async def stop(self, *error: Any) -> None:
@@ -125,7 +128,7 @@ class UpsertBroker(KafkaBroker):
 
     async def _servers_are_there(self, worker: Worker) -> bool:
         try:
-            await self._check()
+            await self._rooms.check()
         except (Transient, SetupNeeded) as error:
             self._health.waits("postgres", str(error))
         else:

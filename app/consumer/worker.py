@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
@@ -16,7 +17,8 @@ from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 from app.consumer.intake import Intake, as_partition
 from app.consumer.offsets import Partition, committable, partition_of
 from app.consumer.publisher import Outgoing, Publisher, outgoing
-from app.errors import Abandoned, Fatal
+from app.consumer.suspects import Deaths, How, Suspects
+from app.errors import Abandoned, Fatal, WorkerError
 from app.model import Answer, Record
 from app.pipeline import Gate
 from app.settings import Settings
@@ -30,10 +32,20 @@ FINISH_LIMIT: Final = 5.0
 """Seconds for the batch in hand when the worker is told to stop; with what follows it stays below ten."""
 LET_GO_LIMIT: Final = 1.0
 """Seconds for what was cancelled to end."""
+OVER_LIMIT: Final = 0.5
+"""To note that the partitions were given away in order."""
 KEEP_ALIVE_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 5.0
 
-Process = Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]]
+
+class Rooms(Deaths, Protocol):
+    """What turns records into answers."""
+
+    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
+        """Answer these, in their order, each with its effect committed. Raises Abandoned, Fatal."""
+
+    def give_up(self, record: Record) -> Answer:
+        """The answer to a record that kills every process. Raises Fatal."""
 
 
 @dataclass(slots=True)
@@ -69,18 +81,22 @@ class Worker:
     """
 
     settings: Settings
-    process: Process
+    rooms: Rooms
     publisher: Publisher
     health: Health
     metrics: Metrics
     intake: Intake | None = None
     _queue: asyncio.Queue[_Batch] = field(default_factory=lambda: asyncio.Queue(maxsize=1))
+    _suspects: Suspects = field(init=False)
     _in_hand: _InHand | None = None
     _revoking: bool = False
     _stopping: bool = False
     _stopped_since: dict[Partition, int] = field(default_factory=dict)
     _mending: dict[Partition, asyncio.Task[None]] = field(default_factory=dict)
     _mend_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._suspects = Suspects(self.rooms)
 
     def may_go_on(self, epoch: int) -> bool:
         """Whether what was fetched in this epoch is still this worker's."""
@@ -108,7 +124,7 @@ class Worker:
             if not records or self._stopping:
                 continue
             hand = _InHand(self, batch.epoch)
-            hand.task = asyncio.create_task(self._answer(records, hand))
+            hand.task = asyncio.create_task(self._answer(batch, hand))
             self._in_hand = hand
             try:
                 await asyncio.wait({hand.task})
@@ -133,15 +149,28 @@ class Worker:
         stopped = self._stopped_since
         return [record for record in batch.records if batch.mark >= stopped.get(partition_of(record.position), 0)]
 
-    async def _answer(self, records: Sequence[Record], hand: _InHand) -> None:
+    async def _answer(self, batch: _Batch, hand: _InHand) -> None:
+        """One part after the other: nothing of a part is done before the one before it is published and committed."""
+        for part in await self._suspects.parts(self._still_ours(batch)):
+            records = self._still_ours(replace(batch, records=part.records))
+            if not records or self._stopping:
+                continue
+            hand.past_gate = False
+            if part.how is How.ALONE:
+                await self._suspects.touch(records[0])
+            answered = await self._answer_part(records, hand, give_up=part.how is How.GIVEN_UP)
+            if answered and part.how is not How.TOGETHER:
+                await self._suspects.survived(records[0])
+
+    async def _answer_part(self, records: Sequence[Record], hand: _InHand, *, give_up: bool) -> bool:
         began = time.monotonic()
         try:
-            answers = await self.process(records, hand)
+            answers = [self.rooms.give_up(records[0])] if give_up else await self.rooms.process(records, hand)
             if not hand.past_gate:  # nothing to commit in Postgres: the answers are what must not be given twice
                 hand.pass_to_commit()
         except Abandoned:
             log.info("batch_abandoned", records=len(records))
-            return
+            return False
         outgoings = [record for answer in answers for record in outgoing(answer, self.settings)]
         failed = await self.publisher.publish(outgoings)
         unpublished = {record.position for record in failed}
@@ -154,6 +183,7 @@ class Worker:
             milliseconds=round((time.monotonic() - began) * 1000),
             **Counter(answer.outcome.value for answer in answers),
         )
+        return True
 
     async def _commit(self, offsets: dict[Partition, int], epoch: int) -> None:
         """Commit these offsets while the assignment is the one in which they were earned."""
@@ -221,6 +251,8 @@ class Worker:
         self._revoking = True
         try:
             await self._let_go(REVOKE_LIMIT)
+            with contextlib.suppress(WorkerError, TimeoutError):  # else the next one is searched for nothing
+                await within(self._suspects.over(), OVER_LIMIT)
         finally:
             if self.intake is not None:
                 self.intake.forget()

@@ -23,6 +23,7 @@ NEEDED: Final = {
     "customers": ("select", "insert", "update"),
     "patients": ("select", "insert", "update"),
     "requests": ("select", "insert"),
+    "assignments": ("select", "insert", "update"),
     VERSION_TABLE: ("select",),
 }
 """The rights that the worker uses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +48,27 @@ class Store:
             return {}
         async with self.transaction() as transaction:
             return await transaction.owners(patients)
+
+    async def begin_assignment(
+        self, group: str, topic: str, begins: Mapping[int, tuple[int, int]]
+    ) -> dict[int, tuple[int, int]]:
+        """See `Transaction.begin_assignment`; committed."""
+        async with self.transaction() as transaction:
+            deaths = await transaction.begin_assignment(group, topic, begins)
+            await transaction.commit()
+        return deaths
+
+    async def touch_record(self, group: str, topic: str, partition: int, offset: int | None) -> None:
+        """See `Transaction.touch_record`; committed."""
+        async with self.transaction() as transaction:
+            await transaction.touch_record(group, topic, partition, offset)
+            await transaction.commit()
+
+    async def end_assignment(self, group: str, topic: str, partitions: Collection[int]) -> None:
+        """See `Transaction.end_assignment`; committed."""
+        async with self.transaction() as transaction:
+            await transaction.end_assignment(group, topic, partitions)
+            await transaction.commit()
 
     @asynccontextmanager
     async def transaction(self, *, lock: bool = False) -> AsyncIterator[Transaction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -97,6 +97,26 @@ class Transaction:
         """See `Store.owners`."""
         found = await self._fetch("read_owners", sorted(set(patients)))
         return {row[0]: row[1] for row in found}
+
+    async def begin_assignment(
+        self, group: str, topic: str, begins: Mapping[int, tuple[int, int]]
+    ) -> dict[int, tuple[int, int]]:
+        """Note the first and the last offset of the first batch of each partition's assignment.
+
+        Returns how many of the last assignments in a row died on that first record, and the last offset of the batch in
+        which they did.
+        """
+        heads, tails = zip(*begins.values(), strict=True)
+        asked = self._rows(query("begin_assignment"), group, topic, list(begins), list(heads), list(tails))
+        return {row[0]: (row[1], row[2]) for row in await self._run(asked, away)}
+
+    async def touch_record(self, group: str, topic: str, partition: int, offset: int | None) -> None:
+        """Note which record of a searched partition is processed alone now; None: the search is over."""
+        await self._run(self._execute(query("touch_record"), group, topic, partition, offset), away)
+
+    async def end_assignment(self, group: str, topic: str, partitions: Collection[int]) -> None:
+        """Note that the assignments of these partitions have ended in order."""
+        await self._run(self._execute(query("end_assignment"), group, topic, list(partitions)), away)
 
     async def revision(self) -> str | None:
         """At which revision the schema is. Raises Transient, and SetupNeeded when there is none."""

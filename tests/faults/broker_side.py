@@ -99,6 +99,16 @@ async def committed(settings: Settings) -> dict[int, int]:
     return {place.partition: place.offset for place in answer.topic_partitions if place.offset >= 0}
 
 
+async def until_committed(settings: Settings, **expected: int) -> None:
+    """Await that these partitions, as in `p0=3`, are committed so far."""
+
+    async def there() -> bool:
+        found = await committed(settings)
+        return all(found.get(int(name[1:])) == offset for name, offset in expected.items())
+
+    await until(there)
+
+
 def _admin(settings: Settings) -> AdminClient:
     return AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
 
@@ -286,10 +296,12 @@ async def rewind(settings: Settings, **offsets: int) -> None:
     await _done(settings, lambda admin: admin.alter_consumer_group_offsets(asked)[settings.group_id])
 
 
-async def all_answered(settings: Settings, *places: tuple[int, int]) -> dict[tuple[int, int], list[Answered]]:
+async def all_answered(
+    settings: Settings, *places: tuple[int, int], patience: float = PATIENCE
+) -> dict[tuple[int, int], list[Answered]]:
     """Every answer there is, once each of these places has one."""
     missing = set(places)
-    async with _consumer(settings) as consumer, asyncio.timeout(PATIENCE):
+    async with _consumer(settings) as consumer, asyncio.timeout(patience):
         await _assign(consumer, settings.completed_topic, settings.failed_topic)
         while missing:
             missing -= {record.answers for record in await _more(consumer) if record.answers is not None}

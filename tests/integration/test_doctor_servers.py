@@ -118,7 +118,7 @@ async def role(url: str, *statements: str) -> AsyncIterator[str]:
 
 
 ALL_RIGHTS = (
-    "grant select, insert, update on customers, patients to {role}",
+    "grant select, insert, update on customers, patients, assignments to {role}",
     "grant select, insert on requests to {role}",
     "grant select on patient_upsert_revision to {role}",
 )

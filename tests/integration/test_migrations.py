@@ -34,7 +34,7 @@ async def tables(url: str) -> set[str]:
     return {row["tablename"] for row in rows}
 
 
-ALL = {"customers", "patients", "requests", "patient_upsert_revision"}
+ALL = {"customers", "patients", "requests", "assignments", "patient_upsert_revision"}
 
 
 @pytest.mark.rule("R7.13")
@@ -42,19 +42,19 @@ async def test_an_empty_database_is_brought_to_the_newest_revision(empty_url: st
     async with open_store(empty_url, pool_size=1, statement_cache=0) as store:
         with pytest.raises(SetupNeeded, match=r"^postgres: the tables are missing; run: patient-upsert setup$"):
             await store.check()
-        assert await migrate(empty_url) == "0001"
+        assert await migrate(empty_url) == "0002"
         await store.check()
     assert await tables(empty_url) == ALL
 
 
 @pytest.mark.rule("R7.13")
 async def test_it_may_be_run_again(empty_url: str) -> None:
-    assert [await migrate(empty_url), await migrate(empty_url)] == ["0001", "0001"]
+    assert [await migrate(empty_url), await migrate(empty_url)] == ["0002", "0002"]
 
 
 @pytest.mark.rule("R7.13")
 async def test_it_may_be_run_twice_at_once(empty_url: str) -> None:
-    assert await asyncio.gather(*(migrate(empty_url) for _ in range(4))) == ["0001"] * 4
+    assert await asyncio.gather(*(migrate(empty_url) for _ in range(4))) == ["0002"] * 4
     assert await tables(empty_url) == ALL
 
 

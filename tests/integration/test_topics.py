@@ -20,6 +20,7 @@ from tests.faults.broker_side import (
     log_of,
     make_topics,
     remake_topic,
+    until_committed,
 )
 from tests.support import page, plain, ready, running, until
 
@@ -41,16 +42,6 @@ async def until_stopped(app: AsgiFastStream, settings: Settings, partition: int,
         return (await waiting(app)).get(part, "").startswith(f"stopped at offset {offset}: {cause}")
 
     await until(told)
-
-
-async def until_committed(settings: Settings, **expected: int) -> None:
-    """Await that these partitions, as in `p0=3`, are committed so far."""
-
-    async def there() -> bool:
-        found = await committed(settings)
-        return all(found.get(int(name[1:])) == offset for name, offset in expected.items())
-
-    await until(there)
 
 
 async def metric(app: AsgiFastStream, name: str) -> float:

@@ -58,8 +58,9 @@ async def fine() -> None:
 
 def broker_of(settings: Settings, **changes: Any) -> UpsertBroker:
     configure_logging("console", "error")
-    given: dict[str, Any] = {"process": nothing, "check": fine, "health": Health(), "metrics": Metrics(), **changes}
-    return UpsertBroker(settings, **given)
+    given: dict[str, Any] = {"check": fine, "health": Health(), "metrics": Metrics(), **changes}
+    rooms: Any = SimpleNamespace(process=nothing, check=given.pop("check"))
+    return UpsertBroker(settings, rooms, **given)
 
 
 @pytest.mark.rule("R6.83")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,12 +88,36 @@ class FakePublisher:
 
 
 @dataclass
+class FakeRooms:
+    """Processes by `process`; `died` is what is known of the assignments before, and what is noted is `noted`."""
+
+    process: Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]]
+    died: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    noted: list[Any] = field(default_factory=list)
+
+    def give_up(self, record: Record) -> Answer:
+        self.noted.append(("given up", record.position.offset))
+        return answer(record)
+
+    async def begun(self, begins: Mapping[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+        self.noted.append(("begun", dict(begins)))
+        return {partition: self.died.get(partition, (0, last)) for partition, (_, last) in begins.items()}
+
+    async def touching(self, partition: tuple[str, int], offset: int | None) -> None:
+        self.noted.append(("touching", partition[1], offset))
+
+    async def over(self, partitions: Collection[tuple[str, int]]) -> None:
+        self.noted.append(("over", sorted(partitions)))
+
+
+@dataclass
 class Bench:
     """A worker with its neighbours, running."""
 
     worker: Worker
     intake: FakeIntake
     publisher: FakePublisher
+    rooms: FakeRooms
     health: Health
 
     async def offer(self, *records: Record) -> None:
@@ -119,10 +143,11 @@ async def bench(
     for part in ("kafka", "postgres"):
         health.ok(part)
     publisher.open.set()
-    worker = Worker(settings, process, publisher, health, Metrics(), intake)  # type: ignore[arg-type]
+    rooms = FakeRooms(process)
+    worker = Worker(settings, rooms, publisher, health, Metrics(), intake)  # type: ignore[arg-type]
     running = asyncio.create_task(worker.run())
     try:
-        yield Bench(worker, intake, publisher, health)
+        yield Bench(worker, intake, publisher, rooms, health)
     finally:
         publisher.open.set()
         await worker.revoked()
@@ -358,3 +383,76 @@ async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives
 def test_records_are_split_by_their_bytes_in_order_and_a_larger_one_is_a_part_of_its_own() -> None:
     small, large = [record(n, value=b"x" * 39) for n in range(3)], record(3, value=b"x" * 500)
     assert _split([*small, large, small[0]], 100) == [small[:2], small[2:], [large], [small[0]]]
+
+
+@pytest.mark.rule("R6.85")
+async def test_as_long_as_nothing_dies_each_assignment_is_noted_once_and_nothing_else() -> None:
+    async with bench() as at:
+        for offset in range(0, 30, 3):
+            await at.offer(*(record(offset + n, partition) for n in range(3) for partition in (0, 1)))
+        await until(lambda: len(at.publisher.published) == 60)
+        await at.worker.revoked()
+        assert at.rooms.noted == [("begun", {("t", 0): (0, 2), ("t", 1): (0, 2)}), ("over", [("t", 0), ("t", 1)])]
+        await at.offer(record(30))
+        await until(lambda: len(at.publisher.published) == 61)
+        assert at.rooms.noted[2:] == [("begun", {("t", 0): (30, 30)})]
+
+
+@pytest.mark.rule("R6.86")
+async def test_where_the_last_assignment_died_records_are_noted_and_processed_one_by_one_and_the_others_first() -> None:
+    batches: list[list[tuple[int, int]]] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        batches.append([(record.position.partition, record.position.offset) for record in records])
+        return await at_once(records, gate)
+
+    async with bench(process) as at:
+        at.rooms.died = {("t", 0): (1, 6)}
+        await at.offer(*(record(offset, partition) for offset in range(5, 9) for partition in (0, 1)))
+        await until(lambda: len(at.publisher.published) == 8)
+        assert batches == [[(1, 5), (1, 6), (1, 7), (1, 8)], [(0, 5)], [(0, 6)], [(0, 7), (0, 8)]]
+        assert at.rooms.noted[1:] == [("touching", 0, 5), ("touching", 0, 6), ("touching", 0, None)]
+        assert at.intake.committed == [{1: 9}, {0: 6}, {0: 7}, {0: 9}]
+        await at.offer(record(9))
+        await until(lambda: len(at.publisher.published) == 9)
+        assert len(at.rooms.noted) == 4
+
+
+@pytest.mark.rule("R6.87")
+async def test_a_record_on_which_three_died_is_given_up_without_being_processed() -> None:
+    processed: list[int] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        processed.extend(record.position.offset for record in records)
+        return await at_once(records, gate)
+
+    async with bench(process) as at:
+        at.rooms.died = {("t", 0): (3, 5)}
+        await at.offer(record(5), record(6))
+        await until(lambda: len(at.publisher.published) == 2)
+        assert processed == [6]
+        assert at.rooms.noted[1:] == [("given up", 5), ("touching", 0, None)]
+        assert at.intake.committed == [{0: 6}, {0: 7}]
+
+
+@pytest.mark.rule("R6.86")
+async def test_a_search_is_broken_off_when_the_partitions_are_taken_away() -> None:
+    seen: list[int] = []
+    go_on = asyncio.Event()
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        seen.extend(record.position.offset for record in records)
+        await go_on.wait()
+        return await at_once(records, gate)
+
+    async with bench(process) as at:
+        at.rooms.died = {("t", 0): (2, 9)}
+        await at.offer(record(5), record(6))
+        await until(lambda: seen)
+        await at.worker.revoked()
+        go_on.set()
+        at.rooms.died = {}
+        await at.offer(record(5), record(6))
+        await until(lambda: len(at.publisher.published) == 2)
+    assert seen == [5, 5, 6]
+    assert ("touching", 0, None) not in at.rooms.noted
