@@ -33,7 +33,7 @@ GROUPS = sorted({json.dumps(case.settings, sort_keys=True) for case in fixtures.
 
 
 @pytest.mark.parametrize("publication", ["one after the other", "before the worker starts"])
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: " ".join(json.loads(group)) or "defaults")
 async def test_the_worker_answers_every_fixture_as_it_is_written(
     shared: Servers, database_url: str, group: str, publication: str
 ) -> None:
