@@ -1,7 +1,7 @@
 """The published fixtures, as `contracts/fixtures/README.md` explains them: read, published, compared. Pure.
 
-Nothing here knows the worker, so that it can be read as a pattern for a runner in another language. `requests` turns a
-case into records to publish, `Comparison` tells how an answer differs from the one that is expected.
+Nothing here knows the worker, so that it can be read as a pattern for a runner in another language. `request` turns a
+record of a case into bytes to publish, `Comparison` tells how an answer differs from the one that is expected.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Comparison:
             if value is None or was is None or not _PLACEHOLDER.fullmatch(value.decode("latin-1")):
                 wrong += [] if value == was else [f"{where}: expected {value!r}, was {was!r}"]
             else:
-                wrong += self._made(where, value.decode(), was.decode())
+                wrong += self._made(where, value.decode(), was.decode(errors="replace"))
         return wrong
 
     def _same(self, where: str, expected: Any, was: Any) -> list[str]:
@@ -251,8 +251,10 @@ class Comparison:
                     yield f"is the same as {other}"
                 continue
             mine, theirs = _NUMBERED.fullmatch(name), _NUMBERED.fullmatch(other)
-            if mine and theirs and mine[1] == theirs[1] and (int(mine[2]) < int(theirs[2])) != (was < value):
-                yield f"does not lie as it should beside {other}"
+            if mine and theirs and mine[1] == theirs[1]:
+                earlier, later = (was, value) if int(mine[2]) < int(theirs[2]) else (value, was)
+                if earlier >= later:
+                    yield f"does not lie as it should beside {other}"
 
 
 def answer_id(received: Received, value: Any, timestamp: str) -> str:

@@ -103,6 +103,15 @@ def test_the_readme_names_every_file() -> None:
     assert [name for name, _ in fixtures.files() if f"`{name}.json`" not in readme] == []
 
 
+def test_the_readme_shows_a_case() -> None:
+    readme = (CONTRACTS / "fixtures" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", readme, flags=re.DOTALL)
+    content = {"$schema": "schema.json", "about": "example", "cases": [json.loads(example)]}
+    assert [error.json_path for error in schema("fixtures/schema.json").iter_errors(content)] == []
+    value = content["cases"][0]["records"][0]["answer"]["value"]
+    assert [error.json_path for error in schema("schemas/answer-failed.json").iter_errors(value)] == []
+
+
 def owned(case: Case) -> set[tuple[str, ...]]:
     """What must not appear in another case."""
     found: set[tuple[str, ...]] = set()
@@ -245,22 +254,32 @@ def test_whatever_differs_is_told(different: Received) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "fits"),
+    ("first", "second", "milliseconds", "fits"),
     [
-        ("${time:1}", "${time:2}", True),
-        ("${time:2}", "${time:1}", False),
-        ("${time:a-1}", "${time:b-0}", True),
-        ("${time:1}", "${time:1}", False),
-        ("${time}", "${time}", True),
-        ("${time:a}", "${time:b}", True),
+        ("${time:1}", "${time:2}", "679", True),
+        ("${time:1}", "${time:2}", "678", False),
+        ("${time:2}", "${time:1}", "679", False),
+        ("${time:2}", "${time:1}", "678", False),
+        ("${time:2}", "${time:1}", "677", True),
+        ("${time:9}", "${time:10}", "679", True),
+        ("${time:a-1}", "${time:b-0}", "679", True),
+        ("${time:1}", "${time:1}", "678", True),
+        ("${time:1}", "${time:1}", "679", False),
+        ("${time}", "${time}", "679", True),
+        ("${time:a}", "${time:b}", "678", True),
     ],
 )
-def test_times_of_one_name_are_one_and_numbers_order_them(first: str, second: str, fits: bool) -> None:
+def test_times_of_one_name_are_one_and_numbers_order_them(
+    first: str, second: str, milliseconds: str, fits: bool
+) -> None:
     compared = comparison()
-    expected = {**EXPECTED, "value": {**VALUE, "response": {**VALUE["response"], "created_at": first}}}
-    later = {**EXPECTED, "value": {**VALUE, "response": {**VALUE["response"], "created_at": second}}}
+    expected, later = (
+        {**EXPECTED, "value": {**VALUE, "response": {**VALUE["response"], "created_at": name}}}
+        for name in (first, second)
+    )
     assert compared.answer(expected, answer(), PLACED) == []
-    assert (compared.answer(later, with_response(created_at="2026-01-02T03:04:05.679Z"), PLACED) == []) is fits
+    received = with_response(created_at=f"2026-01-02T03:04:05.{milliseconds}Z")
+    assert (compared.answer(later, received, PLACED) == []) is fits
 
 
 @pytest.mark.parametrize(
