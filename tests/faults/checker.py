@@ -273,15 +273,12 @@ class _Effect:
     place: Place
     outcome: str
     body: Row
-    received: datetime
     request: Requested | None
 
     @classmethod
     def of(cls, row: Row, history: History) -> _Effect:
         place = row["record_partition"], row["record_offset"]
-        return cls(
-            place, row["outcome"], json.loads(row["answer"])["response"], row["received_at"], history.at.get(place)
-        )
+        return cls(place, row["outcome"], json.loads(row["answer"])["response"], history.at.get(place))
 
     @property
     def changes(self) -> bool:
@@ -289,8 +286,12 @@ class _Effect:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """What changes nothing comes after the change whose result it shows."""
-        return self.body["updated_at"], not self.changes, self.received, self.place
+        """What changes nothing comes after the change whose result it shows.
+
+        In which order those came that change nothing is not to be seen, so they get the one that works if any does.
+        """
+        effective = self.request.effective if self.request else 0
+        return self.body["updated_at"], not self.changes, self.outcome == "superseded", effective, self.place
 
 
 def _partition_order(customer: str, effects: Sequence[_Effect], history: History) -> Iterator[Verdict]:
