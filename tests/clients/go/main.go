@@ -63,7 +63,6 @@ func main() {
 
 func newSarama(brokers []string, partitioner sarama.PartitionerConstructor) sarama.SyncProducer {
 	config := sarama.NewConfig()
-	config.Version = sarama.V2_1_0_0 // from 0.11 on, records have headers
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = partitioner
 	return must2(sarama.NewSyncProducer(brokers, config))
