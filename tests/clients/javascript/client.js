@@ -8,7 +8,7 @@ function written({ event, mode, key }) {
   if (data_base64) rest.data = Buffer.from(data_base64, "base64");
   const made = new CloudEvent({ ...rest, datacontenttype: "application/json" });
   const { headers, value, timestamp } = Binding[mode](made);
-  // The SDK leaves the data an object and names attributes without a value; kafkajs takes neither.
+  // The SDK leaves the data an object, and names attributes that have no value: kafkajs can take neither.
   const named = Object.entries(headers).filter(([, text]) => text !== undefined);
   return { key, timestamp, headers: Object.fromEntries(named), value: mode === "binary" ? JSON.stringify(value) : value };
 }
