@@ -21,9 +21,9 @@ SOURCE = "/examples/confluent"
 def publish(patient: dict[str, Any]) -> str:
     """The producer: publishes a request; its id."""
     request_id = str(uuid4())  # keep it with your data: sent again under its id, a request takes effect once
-    # librdkafka's own partitioner would put the customer's requests beside those of Java, JavaScript and others.
+    # By librdkafka's default this customer's requests would lie in another partition than those of other clients.
     producer = Producer({"bootstrap.servers": SERVERS, "partitioner": "murmur2_random", "enable.idempotence": True})
-    headers = {"idempotency-key": request_id, "source": SOURCE}
+    headers: dict[str, str | bytes | None] = {"idempotency-key": request_id, "source": SOURCE}
     faults: list[Any] = []
     producer.produce(
         REQUESTS,
@@ -38,7 +38,7 @@ def publish(patient: dict[str, Any]) -> str:
 
 
 def open_consumer() -> Consumer:
-    """The consumer: reads all partitions of both topics from now on, without a group of its own."""
+    """The consumer: reads all partitions of both topics from now on. A group has to be named, but is not joined."""
     consumer = Consumer({"bootstrap.servers": SERVERS, "group.id": "example", "enable.auto.commit": False})
     places = []
     for topic in (COMPLETED, FAILED):
@@ -58,7 +58,7 @@ def await_answer(consumer: Consumer, request_id: str) -> dict[str, Any]:
             continue
         if record.error():
             raise SystemExit(str(record.error()))
-        answer: dict[str, Any] = json.loads(record.value())
+        answer: dict[str, Any] = json.loads(record.value() or b"")
         if (answer["request"]["source"], answer["request"]["id"]) == (SOURCE, request_id):
             return answer
     raise SystemExit("no answer in 30 seconds: does the worker run?")

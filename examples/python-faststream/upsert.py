@@ -33,7 +33,8 @@ async def receive(answer: dict[str, Any]) -> None:
 async def upsert(patient: dict[str, Any]) -> dict[str, Any]:
     """The producer: publishes a request and awaits its answer."""
     request_id = str(uuid4())  # keep it with your data: sent again under its id, a request takes effect once
-    future = waiting[request_id] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    waiting[request_id] = future
     headers = {"idempotency-key": request_id, "source": SOURCE}
     await broker.publish(patient, REQUESTS, key=patient["customer"].encode(), headers=headers)
     async with asyncio.timeout(30):
