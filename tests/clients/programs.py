@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +64,20 @@ def needed(*programs: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not run: {', '.join(missing)} is not installed")
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """One tool chain at a time, in all processes of a run: they share caches, and some of those stand no company."""
+    place = HERE / "target"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def build(command: Sequence[str], where: Path) -> None:
     """Run a tool chain to its end; what it said shows when it fails."""
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=240)
+    with alone():
+        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
-from tests.clients.programs import needed, run
+from tests.clients.programs import alone, needed, run
 from tests.support import asking
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -32,6 +35,17 @@ def commands(folder: str) -> list[tuple[str, str]]:
     return [(line, line.partition("  # ")[2]) for line in block.splitlines()]
 
 
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """Its commands fetch and build; no other tool chain does so meanwhile."""
+    held = alone()
+    await asyncio.to_thread(held.__enter__)
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
 def test_every_folder_is_tried_and_listed() -> None:
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
     assert folders == set(NEEDED)
@@ -51,7 +65,7 @@ async def test_an_example_does_what_its_readme_says(
     monkeypatch.setenv("FAILED_TOPIC", settings.failed_topic)
     tried = commands(folder)
     assert [said.partition(" ")[0] for _, said in tried] == ["", "created", "rejected"]
-    async with asking(settings):
+    async with _alone(), asking(settings):
         for command, said in tried:
             out, err = await run(["sh", "-c", f"cd '{EXAMPLES / folder}' && {command}"], b"", FIRST_TIME)
             if said:
