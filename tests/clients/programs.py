@@ -20,6 +20,8 @@ import pytest
 
 HERE = Path(__file__).parent
 LIMIT = 60.0
+FIRST_TIME = 240.0
+"""Seconds for a command that may have to fetch and build."""
 Case = dict[str, Any]
 Place = tuple[int, int]
 
@@ -74,10 +76,15 @@ def alone() -> Iterator[None]:
         yield
 
 
+def hurried() -> dict[str, str]:
+    """The environment, with Go told to leave out what makes programs fast: that is two fifths of building them."""
+    return {**os.environ, "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} '-gcflags=all=-N -l'"}
+
+
 def build(command: Sequence[str], where: Path) -> None:
     """Run a tool chain to its end; what it said shows when it fails."""
     with alone():
-        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=where, env=hurried(), capture_output=True, text=True, timeout=FIRST_TIME)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 

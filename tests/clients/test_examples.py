@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.clients.programs import alone, needed, run
+from tests.clients.programs import FIRST_TIME, alone, hurried, needed, run
 from tests.support import asking
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,8 +25,6 @@ NEEDED = {
     "go": ("go",),
 }
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Maven ends with one, also when it is told to be quiet
-FIRST_TIME = 200.0
-"""Seconds for a command that may have to fetch and build."""
 
 
 def commands(folder: str) -> list[tuple[str, str]]:
@@ -59,6 +57,7 @@ async def test_an_example_does_what_its_readme_says(
 ) -> None:
     needed(*NEEDED[folder])
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("GOFLAGS", hurried()["GOFLAGS"])
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers)
     monkeypatch.setenv("REQUEST_TOPIC", settings.request_topic)
     monkeypatch.setenv("COMPLETED_TOPIC", settings.completed_topic)
