@@ -250,6 +250,21 @@ def test_a_stale_event_must_be_superseded() -> None:
     assert found == {Broken.ORDER}
 
 
+def test_requests_that_changed_nothing_may_have_come_in_any_order_that_works() -> None:
+    later, earlier = (int(at(step).timestamp() * 1000) for step in (9, 8))
+    plain = request((1, 0), "f", "Paris", timestamp=later)
+    event = request((2, 0), "g", "Paris", timestamp=later, event_time=earlier)
+    effects = []
+    answers = []
+    for number, asked in enumerate((plain, event)):
+        assert asked.id
+        value = envelope(200, "unchanged", asked.id, response(2, "Paris"))
+        effects.append(effect(asked.place, asked.id, "unchanged", value, 9))
+        answers.append(answer(asked.place, value, 5 + number, 9))
+    stored = [*CLEAN.stored, *effects]
+    assert broken(requests=[*CLEAN.requests, plain, event], stored=stored, answers=[*CLEAN.answers, *answers]) == set()
+
+
 def test_an_answer_to_a_place_where_nothing_lay_is_one_without_request() -> None:
     assert broken(answers=[*CLEAN.answers, answer((0, 9), CREATED, 5, 6)]) == {Broken.UNASKED}
 
