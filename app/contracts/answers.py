@@ -6,6 +6,7 @@ The limits are those that the database holds its rows to.
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -13,8 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from app.errors import ErrorCode, FaultCode
 
 TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+CODE_PATTERN: Final = "^[a-z][a-z0-9_]*$"
 LONGEST_MADE_ID: Final = 511
 """Bytes of the longest id or source that the worker makes: a topic with a customer or a position."""
+
+
+def _open_codes(codes: type[StrEnum]) -> WithJsonSchema:
+    """The codes of this version, and room for those of later ones: a new code must not break a reader."""
+    known = {"title": "Known today", "enum": [code.value for code in codes]}
+    return WithJsonSchema(
+        {"type": "string", "maxLength": 64, "anyOf": [known, {"title": "Of a later version", "pattern": CODE_PATTERN}]}
+    )
+
 
 Time = Annotated[
     str,
@@ -120,7 +131,11 @@ class Detail(_Published):
         description="JSON Pointer into the data; for a fault of event or header, its name. Empty for the whole.",
         examples=["/dateOfBirth", "/idempotency-key", ""],
     )
-    code: FaultCode = Field(title="Code", description="A stable code for programs.", examples=["date_in_future"])
+    code: Annotated[FaultCode, _open_codes(FaultCode)] = Field(
+        title="Code",
+        description="A stable code for programs. Later versions may know more codes: take an unknown one as a fault.",
+        examples=["date_in_future"],
+    )
     message: Annotated[str, Field(min_length=1, max_length=255)] = Field(
         title="Message", description="A fixed sentence for people.", examples=["must not be in the future"]
     )
@@ -129,7 +144,11 @@ class Detail(_Published):
 class ErrorBody(_Published):
     """Why a request was not applied, as the REST operation returns it with status 400, 401, 404 and 500."""
 
-    error: ErrorCode = Field(title="Error", description="A stable code for programs.", examples=["validation_failed"])
+    error: Annotated[ErrorCode, _open_codes(ErrorCode)] = Field(
+        title="Error",
+        description="A stable code for programs. Later versions may know more codes: go by the status then.",
+        examples=["validation_failed"],
+    )
     details: Annotated[list[Detail], Field(min_length=1, max_length=255)] = Field(
         title="Details",
         description="Every fault that was found.",
