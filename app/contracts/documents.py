@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Final
 
+from app.contracts.asyncapi import asyncapi
 from app.contracts.examples import EVENT, REQUEST, answers
 from app.contracts.schemas import schemas
+from app.contracts.yaml import yaml
+
+_HEAD: Final = "# Made from the models: patient-upsert contracts\n"
 
 
 def documents() -> dict[str, str]:
@@ -22,6 +26,7 @@ def documents() -> dict[str, str]:
         "response-200": completed["response"],
         "response-error": failed["response"],
     }
+    files["asyncapi.yaml"] = _HEAD + yaml(asyncapi())
     return files | {f"examples/{name}.json": _text(example) for name, example in examples.items()}
 
 
