@@ -13,10 +13,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.envelope import LETTER_PATTERNS, TIME_PATTERN
 from app.model import EVENT_TYPE
 from app.request import RequestData
-from app.request.published import customer_schema, identifier_schema, nullable
+from app.request.published import NO_LINE_BREAK, customer_schema, identifier_schema, nullable
 from app.response import LETTER_SENTENCE, SOURCE
-
-_LINE_FEED: Final = {"pattern": "\\n"}
 
 Identifier = Annotated[str, WithJsonSchema(identifier_schema())]
 Source = Annotated[str, WithJsonSchema(identifier_schema(reserved="kafka:"))]
@@ -28,7 +26,7 @@ _TIME: Final = {
     "minLength": 20,
     "maxLength": 64,
     "pattern": f"^{TIME_PATTERN}$",
-    "not": _LINE_FEED,
+    "not": NO_LINE_BREAK,
 }
 EventTime = Annotated[str, WithJsonSchema(_TIME)]
 NullableEventTime = Annotated[str | None, WithJsonSchema({"anyOf": [_TIME, {"type": "null"}]})]
@@ -37,7 +35,7 @@ NullableEventTime = Annotated[str | None, WithJsonSchema({"anyOf": [_TIME, {"typ
 def _whole(pattern: str, longest: int, **more: Any) -> WithJsonSchema:
     """A text that is this pattern from its begin to its end."""
     return WithJsonSchema(
-        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^(?:{pattern})$", "not": _LINE_FEED}
+        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^(?:{pattern})$", "not": NO_LINE_BREAK}
         | more
     )
 

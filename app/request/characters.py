@@ -1,7 +1,7 @@
 """The characters that the rules of texts speak of, written so that the published schemas can say the same.
 
-Sets hold the characters themselves instead of escapes, without look-around: every engine of regular expressions that
-reads Unicode (ECMA-262 with the flag u, Python, Java, Go, Rust) takes them alike.
+Sets hold the characters themselves instead of escapes, and no look-around is used: the engines of Python, JavaScript
+(with the flag u), Java, Go and Rust were tried, and take them alike.
 """
 
 from __future__ import annotations

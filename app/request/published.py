@@ -18,10 +18,11 @@ Schema = dict[str, Any]
 
 CUSTOMER_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 
-_KEPT: Final = f"^[{KEPT}]*$"
 _VISIBLE: Final = f"[^{INVISIBLE}]"
-# In Python `$` matches before a last line feed too, so patterns that do not take one need a second rule.
-_LINE_FEED: Final = {"pattern": "\\n"}
+# In Python and Java `$` matches before a last line break too. So what a text may hold is said without it, and a pattern
+# with it needs a second rule.
+_REFUSED: Final = {"type": "string", "pattern": f"[^{KEPT}]"}
+NO_LINE_BREAK: Final = {"type": "string", "pattern": "[\n\r\u0085\u2028\u2029]"}
 
 _DAY: Final = (
     "(?:[1-9][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -32,7 +33,7 @@ _DAY: Final = (
 
 
 def _text(longest: int, shortest: int = 0, **more: Any) -> Schema:
-    return {"type": "string", "minLength": shortest, "maxLength": longest, "pattern": _KEPT, **more}
+    return {"type": "string", "minLength": shortest, "maxLength": longest, "not": _REFUSED, **more}
 
 
 def _visible(longest: int) -> Schema:
@@ -41,14 +42,12 @@ def _visible(longest: int) -> Schema:
 
 def identifier_schema(*, reserved: str = "") -> Schema:
     """The rule of an id that is given. `reserved` is what it must not begin with."""
-    forbidden = {"pattern": f"^{reserved}|\\n"} if reserved else _LINE_FEED
-    longest = fields.IDENTIFIER_LIMIT
+    forbidden = f"[^{IN_IDENTIFIER}]" + (f"|^{reserved}" if reserved else "")
     return {
         "type": "string",
         "minLength": 1,
-        "maxLength": longest,
-        "pattern": f"^[{IN_IDENTIFIER}]*$",
-        "not": forbidden,
+        "maxLength": fields.IDENTIFIER_LIMIT,
+        "not": {"type": "string", "pattern": forbidden},
     }
 
 
@@ -59,7 +58,7 @@ def nullable(schema: Schema) -> Schema:
 
 def customer_schema() -> Schema:
     """The rule of a customer id, by the default of the setting."""
-    return {"type": "string", "minLength": 1, "maxLength": 100, "pattern": CUSTOMER_PATTERN, "not": _LINE_FEED}
+    return {"type": "string", "minLength": 1, "maxLength": 100, "pattern": CUSTOMER_PATTERN, "not": NO_LINE_BREAK}
 
 
 def _gender_object() -> Schema:
@@ -109,6 +108,7 @@ DATE_OF_BIRTH: Final = WithJsonSchema(
         "type": "string",
         "minLength": 10,
         "maxLength": TEXT_LIMIT,
+        "not": _REFUSED,
         "anyOf": [
             {"title": "A date", "format": "date", "pattern": f"^{_DAY}$"},
             {
@@ -120,7 +120,7 @@ DATE_OF_BIRTH: Final = WithJsonSchema(
 )
 EMAIL: Final = WithJsonSchema(
     {
-        "pattern": _KEPT,
+        "not": _REFUSED,
         "anyOf": [
             {"type": "string", "format": "email", "minLength": 3, "maxLength": fields.EMAIL_LIMIT},
             {"type": "string", "maxLength": fields.EMAIL_LIMIT, "pattern": f"^[{INVISIBLE}]*$"},

@@ -13,7 +13,7 @@ import pytest
 from app.contracts import documents
 from app.contracts.schemas import schemas
 from app.response import answer_headers, letter_headers
-from tests.unit.making import EVENT, decided, record, request, request_of, structured, with_headers
+from tests.unit.making import EVENT, decided, parsed, record, request, request_of, structured, with_headers
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 
@@ -125,6 +125,16 @@ def test_the_headers_of_answers_and_dead_letters_are_valid_by_their_schemas() ->
     for answer in decided(request(), request(), request_of(record(headers=traced)), bad).answers:
         validator(read("schemas/answer-headers.json")).validate(texts(answer_headers(answer, "patient.upsert.failed")))
         validator(read("schemas/dead-letter-headers.json")).validate(texts(letter_headers(answer, "patient-upsert")))
+
+
+@pytest.mark.rule("R8.4")
+def test_an_answer_with_the_longest_values_is_valid_by_its_schema() -> None:
+    longest: dict[str, Any] = dict.fromkeys(("city", "state", "postalCode", "country", "gender"), "5" * 100)
+    longest |= {"firstName": "Ж" * 200, "lastName": "見" * 200, "address": "🏥" * 300, "address2": "x" * 300}
+    given = request(id="é" * 127, customer="c" * 100, phone="5" * 40, email=f"{'a' * 64}@{'b' * 60}.example", **longest)
+    (answer,) = decided(given).answers
+    assert answer.status == 200
+    validator(read("schemas/answer-completed.json")).validate(parsed(answer))
 
 
 @pytest.mark.rule("R8.4")

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema
 import pytest
 
 from app.contracts.catalogue import ERRORS, FAULTS, page
@@ -16,7 +17,9 @@ from tests.support import BODY, body
 from tests.unit.making import EARLIER, EVENT, customer, holding, parsed, patient, record, structured, with_headers
 from tests.unit.making_store import Memory, Passes, events, pipeline
 
-PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "errors.md"
+FAILED = json.loads((ROOT / "contracts" / "schemas" / "answer-failed.json").read_text(encoding="utf-8"))
 
 
 class Case(NamedTuple):
@@ -116,6 +119,7 @@ async def test_a_code_is_answered_where_its_fault_is(case: Case) -> None:
     said = parsed(answer)
     assert (said["status"], said["response"]["error"]) == (ErrorCode(case.error).status, case.error)
     assert case.code in {detail["code"] for detail in said["response"]["details"]}
+    jsonschema.Draft202012Validator(FAILED).validate(said)
 
 
 @pytest.mark.rule("R8.5")
