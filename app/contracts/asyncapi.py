@@ -8,16 +8,16 @@ from pydantic import BaseModel
 
 from app.contracts import catalogue
 from app.contracts.answers import Failure, Success
-from app.contracts.events import (
+from app.contracts.events import StructuredEvent
+from app.contracts.examples import EVENT, REQUEST, answers, records
+from app.contracts.headers import (
     AnswerHeaders,
     BinaryHeaders,
     KeyHeaders,
     LetterHeaders,
     PlainHeaders,
-    StructuredEvent,
     StructuredHeaders,
 )
-from app.contracts.examples import EVENT, REQUEST, answers, records
 from app.contracts.schemas import ANSWERS, REQUESTS, Schema, schemas
 from app.errors import SENTENCES
 from app.request import RequestData

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from app.contracts import events
+from app.contracts import headers
 from app.contracts.answers import ErrorBody, Failure, Success, SuccessBody
+from app.contracts.events import StructuredEvent
 from app.contracts.examples import EVENT, REQUEST, answers
 from app.request import RequestData
 
@@ -16,11 +17,11 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 REQUESTS: Final[dict[str, type[BaseModel]]] = {
     "request": RequestData,
-    "request-event": events.StructuredEvent,
-    "request-headers-binary": events.BinaryHeaders,
-    "request-headers-structured": events.StructuredHeaders,
-    "request-headers-key": events.KeyHeaders,
-    "request-headers-plain": events.PlainHeaders,
+    "request-event": StructuredEvent,
+    "request-headers-binary": headers.BinaryHeaders,
+    "request-headers-structured": headers.StructuredHeaders,
+    "request-headers-key": headers.KeyHeaders,
+    "request-headers-plain": headers.PlainHeaders,
 }
 """What producers send: these may only widen."""
 
@@ -29,8 +30,8 @@ ANSWERS: Final[dict[str, type[BaseModel]]] = {
     "answer-failed": Failure,
     "response-200": SuccessBody,
     "response-error": ErrorBody,
-    "answer-headers": events.AnswerHeaders,
-    "dead-letter-headers": events.LetterHeaders,
+    "answer-headers": headers.AnswerHeaders,
+    "dead-letter-headers": headers.LetterHeaders,
 }
 """What consumers read: these may only narrow, or gain fields."""
 
