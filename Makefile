@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lock contracts rules readme clean
+.PHONY: help setup demo test check format lock contracts rules readme errors clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ rules: setup ## write docs/rules.md anew from the rules and their tests
 
 readme: setup ## write the parts of README.md that come from the code
 	@$(BIN)/python -m tests.readme
+
+errors: setup ## write docs/errors.md anew from the codes
+	@$(BIN)/python -m tests.errors
 
 clean: ## remove what `setup` and the tools made
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

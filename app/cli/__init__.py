@@ -7,7 +7,6 @@ import sys
 import typer
 from rich.console import Console
 
-from app.cli.contracts import HELP as CONTRACTS_HELP
 from app.cli.contracts import contracts
 from app.cli.doctor import HELP as DOCTOR_HELP
 from app.cli.doctor import doctor
@@ -35,7 +34,7 @@ app.command("run", help=RUN_HELP)(run)
 app.command("send", help=SEND_HELP)(send)
 app.command("watch", help=WATCH_HELP)(watch)
 app.command("doctor", help=DOCTOR_HELP)(doctor)
-app.command("contracts", help=CONTRACTS_HELP)(contracts)
+app.add_typer(contracts, name="contracts")
 
 
 def main() -> None:

@@ -1,35 +1,15 @@
-"""The topics that the worker needs, and their creation."""
+"""The creation of the topics that the worker needs."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.errors import SetupNeeded, Transient
-from app.settings import MEBIBYTE, Settings
+from app.settings import Settings
+from app.topics import topic_configs
 from app.waiting import within
-
-_DAY_MS: Final = 24 * 60 * 60 * 1000
-REQUEST_LIMIT_BYTES: Final = MEBIBYTE + 12 * 1024
-"""Kafka's own default for the largest record batch of a topic."""
-ANSWER_HEADROOM: Final = 64 * 1024
-"""An answer repeats the request's fields and adds its own; a dead letter adds headers."""
-
-
-def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
-    """The configuration of every topic by its name."""
-    larger = str(REQUEST_LIMIT_BYTES + ANSWER_HEADROOM)
-    week, month = str(7 * _DAY_MS), str(30 * _DAY_MS)
-    kept = {"cleanup.policy": "delete", "retention.ms": week}
-    return {
-        settings.request_topic: {**kept, "max.message.bytes": str(REQUEST_LIMIT_BYTES)},
-        settings.completed_topic: {**kept, "max.message.bytes": larger},
-        settings.failed_topic: {**kept, "max.message.bytes": larger},
-        settings.dlq_topic: {**kept, "retention.ms": month, "max.message.bytes": larger},
-    }
 
 
 async def create_topics(settings: Settings) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from app.envelope import open_envelope
-from app.model import EVENT_TYPE, Known, Position, Record, Request
+from app.model import EVENT_TYPE, Answer, Known, Position, Record, Request
 from app.plan import Rules, plan
 from app.understand import understand
 
@@ -41,14 +41,20 @@ EVENT: Final = {
 _BAD: Final = {**EVENT, "id": "b1f4", "data": {**REQUEST, "dateOfBirth": "2031-02-03", "city": ""}}
 
 
-def answers() -> tuple[dict[str, Any], dict[str, Any]]:
+def records() -> tuple[Answer, Answer]:
     """What the worker answers to the example, and to one with two faults."""
     made = datetime(2024, 1, 1, tzinfo=UTC)
     requests = [_understood(EVENT, 0, made), _understood(_BAD, 1, made)]
     planned = plan(
         requests, Known(), rules=Rules(), now=made, new_patient_id=lambda: "pat_0198c5d2-7d31-7c4e-9a55-3f1f0f6f7a10"
     )
-    completed, failed = (orjson.loads(answer.value) for answer in planned.answers)
+    completed, failed = planned.answers
+    return completed, failed
+
+
+def answers() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of both."""
+    completed, failed = (orjson.loads(answer.value) for answer in records())
     return completed, failed
 
 

@@ -18,13 +18,15 @@ MAX_VALUE = 1024 * 1024
 MAX_IDENTIFIER = 255
 _STRUCTURED = "application/cloudevents+json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_LETTER_RULES = {
-    "topic": re.compile(r"[A-Za-z0-9._-]{1,249}"),
-    "partition": re.compile(r"[0-9]{1,9}"),
-    "offset": re.compile(r"[0-9]{1,18}"),
-    "timestamp": re.compile(r"-1|[0-9]{1,15}"),
+TIME_PATTERN = "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+LETTER_PATTERNS = {
+    "topic": "[A-Za-z0-9._-]{1,249}",
+    "partition": "[0-9]{1,9}",
+    "offset": "[0-9]{1,18}",
+    "timestamp": "-1|[0-9]{1,15}",
 }
+_RFC3339 = re.compile(TIME_PATTERN)
+_LETTER_RULES = {name: re.compile(pattern) for name, pattern in LETTER_PATTERNS.items()}
 
 
 @dataclass(slots=True)

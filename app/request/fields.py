@@ -13,6 +13,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import ValidationInfo
 
 from app.errors import FaultCode
+from app.request.characters import THREE_DIGITS
 from app.request.text import TEXT_LIMIT, is_visible, optional, refuse, tidy
 
 IDENTIFIER_LIMIT: Final = 255
@@ -20,16 +21,16 @@ EMAIL_LIMIT: Final = 254
 PHONE_LIMIT: Final = 40
 GENDER_MEMBERS: Final = ("value", "code", "name", "text", "display")
 CODING_MEMBERS: Final = ("code", "display")
+MIDNIGHT: Final = r"00:00(?::00(?:\.0+)?)?"
+OFFSET: Final = r"[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
 
 # The library's own switch: clinics do use clinic.local, and tests use .test. It holds for the whole process.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _NOT_IN_IDENTIFIER: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLAIN_LOCAL_PART: Final = re.compile(r"[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+(?:\.[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+)*")
-_THREE_DIGITS: Final = re.compile(r"\d\D*\d\D*\d")
-_MIDNIGHT: Final = r"00:00(?::00(?:\.0+)?)?"
-_OFFSET: Final = r"[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
-_DATE: Final = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:[Tt ]{_MIDNIGHT}(?:{_OFFSET})?)?")
+_THREE_DIGITS: Final = re.compile(THREE_DIGITS)
+_DATE: Final = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:[Tt ]{MIDNIGHT}(?:{OFFSET})?)?")
 _AHEAD: Final = timedelta(hours=14)
 _OLDEST_YEARS: Final = 150
 
@@ -169,10 +170,7 @@ def gender(raw: object) -> str | None:
         return _gender_text(raw)
     if not isinstance(raw, dict):
         raise refuse(FaultCode.NOT_A_STRING_OR_OBJECT)
-    value = None
-    for value in _named_in(raw):
-        if is_visible(value):
-            break
-    if value is None:
+    named = list(_named_in(raw))
+    if not named:
         raise refuse(FaultCode.GENDER_UNREADABLE)
-    return _gender_text(value)
+    return _gender_text(next(filter(is_visible, named), None))

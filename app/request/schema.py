@@ -6,71 +6,24 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType
 
-from app.request import fields
-from app.request.text import ADDRESS_LIMIT, NAME_LIMIT, TEXT_LIMIT, name, optional, required
+from app.request import fields, published
+from app.request.text import ADDRESS_LIMIT, TEXT_LIMIT, name, optional, required
 
-
-def _text(shortest: int, longest: int, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "minLength": shortest, "maxLength": longest, **more})
-
-
-def _nullable(longest: int, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": ["string", "null"], "maxLength": longest, **more})
-
-
-def _readable(members: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"required": [member], "properties": {member: {"type": "string"}}} for member in members]
-
-
-_CODING = {
-    "type": "array",
-    "minItems": 1,
-    "prefixItems": [{"type": "object", "anyOf": _readable(fields.CODING_MEMBERS)}],
-}
-_GENDER = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "string", "maxLength": TEXT_LIMIT},
-            {
-                "type": "object",
-                "anyOf": [
-                    *_readable(fields.GENDER_MEMBERS),
-                    {"required": ["coding"], "properties": {"coding": _CODING}},
-                ],
-            },
-            {"type": "null"},
-        ]
-    }
-)
-
-Name = Annotated[str, AfterValidator(name), _text(1, NAME_LIMIT)]
-Text = Annotated[str, AfterValidator(required(TEXT_LIMIT)), _text(1, TEXT_LIMIT)]
-TextOrEmpty = Annotated[str, AfterValidator(required(TEXT_LIMIT, may_be_empty=True)), _text(0, TEXT_LIMIT)]
-AddressLine = Annotated[str, AfterValidator(required(ADDRESS_LIMIT)), _text(1, ADDRESS_LIMIT)]
-SecondAddressLine = Annotated[str | None, AfterValidator(optional(ADDRESS_LIMIT)), _nullable(ADDRESS_LIMIT)]
-Phone = Annotated[str, AfterValidator(fields.phone), _text(3, fields.PHONE_LIMIT)]
-DateOfBirth = Annotated[
-    date, PlainValidator(fields.date_of_birth), WithJsonSchema({"type": "string", "minLength": 10, "format": "date"})
-]
-Email = Annotated[
-    str | None,
-    AfterValidator(fields.email),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "format": "email", "maxLength": fields.EMAIL_LIMIT},
-                {"type": "string", "maxLength": 0},
-                {"type": "null"},
-            ]
-        }
-    ),
-]
-Gender = Annotated[str | None, PlainValidator(fields.gender), _GENDER]
-Identifier = Annotated[str | None, AfterValidator(fields.identifier), _nullable(fields.IDENTIFIER_LIMIT)]
-CustomerNamed = Annotated[Any, _nullable(fields.IDENTIFIER_LIMIT)]
+Name = TypeAliasType("Name", Annotated[str, AfterValidator(name), published.NAME])
+Text = Annotated[str, AfterValidator(required(TEXT_LIMIT)), published.TEXT]
+TextOrEmpty = Annotated[str, AfterValidator(required(TEXT_LIMIT, may_be_empty=True)), published.TEXT_OR_EMPTY]
+AddressLine = Annotated[str, AfterValidator(required(ADDRESS_LIMIT)), published.ADDRESS_LINE]
+SecondAddressLine = Annotated[str | None, AfterValidator(optional(ADDRESS_LIMIT)), published.SECOND_ADDRESS_LINE]
+Phone = Annotated[str, AfterValidator(fields.phone), published.PHONE]
+DateOfBirth = Annotated[date, PlainValidator(fields.date_of_birth), published.DATE_OF_BIRTH]
+Email = Annotated[str | None, AfterValidator(fields.email), published.EMAIL]
+Gender = Annotated[str | None, PlainValidator(fields.gender), published.GENDER]
+Identifier = Annotated[str | None, AfterValidator(fields.identifier), published.PATIENT]
+CustomerNamed = Annotated[Any, published.CUSTOMER]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -101,7 +54,8 @@ class RequestData(BaseModel):
     customer: CustomerNamed = Field(
         default=None,
         title="Customer",
-        description="The customer whose patient this is. The event's subject or the record key may name it instead.",
+        description="The customer whose patient this is. The event's subject or the record key may name it instead. "
+        "A worker may be set to another pattern.",
         examples=["cus_1042"],
     )
     patient: Identifier = Field(

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic_core import PydanticCustomError
 
 from app.errors import FaultCode
+from app.request.characters import INVISIBLE, LETTER_OR_DIGIT
 
 NAME_LIMIT: Final = 200
 ADDRESS_LIMIT: Final = 300
@@ -22,13 +23,8 @@ _REFUSED: Final = (
     (FaultCode.BIDI_CONTROL, re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")),
     (FaultCode.LONE_SURROGATE, re.compile("[\ud800-\udfff]")),
 )
-# Anything but white space, Unicode's Default_Ignorable_Code_Point and the blank braille pattern.
-_VISIBLE: Final = re.compile(
-    "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-# L* and N* without the Hangul fillers, which are letters that nobody can see.
-_LETTER_OR_DIGIT: Final = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
+_VISIBLE: Final = re.compile(f"[^{INVISIBLE}]")
+_LETTER_OR_DIGIT: Final = re.compile(f"[{LETTER_OR_DIGIT}]")
 # No character decomposes into more than four, so a longer text cannot become short enough by NFC.
 _MOST_BY_NFC: Final = 4
 

@@ -319,13 +319,14 @@ def test_the_schema_describes_every_field() -> None:
     assert [name for name, field in fields.items() if not {"title", "description", "examples"} <= field.keys()] == []
     assert [name for name, field in fields.items() if "default" in field] == []
     assert "additionalProperties" not in schema
-    assert (fields["firstName"]["minLength"], fields["firstName"]["maxLength"]) == (1, 200)
+    assert fields["firstName"]["$ref"] == fields["lastName"]["$ref"] == "#/$defs/Name"
+    assert (schema["$defs"]["Name"]["minLength"], schema["$defs"]["Name"]["maxLength"]) == (1, 200)
     assert (fields["address"]["minLength"], fields["address"]["maxLength"]) == (1, 300)
     assert (fields["state"]["minLength"], fields["state"]["maxLength"]) == (0, 100)
     assert (fields["city"]["minLength"], fields["city"]["maxLength"]) == (1, 100)
     assert (fields["phone"]["minLength"], fields["phone"]["maxLength"]) == (3, 40)
-    assert fields["dateOfBirth"]["format"] == "date"
-    assert fields["email"]["anyOf"][0] == {"type": "string", "format": "email", "maxLength": 254}
+    assert fields["dateOfBirth"]["anyOf"][0]["format"] == "date"
+    assert fields["email"]["anyOf"][0] == {"type": "string", "format": "email", "minLength": 3, "maxLength": 254}
 
 
 @pytest.mark.rule("R5.53")

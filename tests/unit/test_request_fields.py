@@ -298,6 +298,12 @@ def test_a_gender_object_of_empty_strings_clears_the_gender() -> None:
     assert read(gender={"value": "", "coding": [{"code": " "}]}).gender is None
 
 
+@pytest.mark.rule("R5.42")
+def test_a_string_of_a_gender_object_in_which_nothing_is_visible_is_empty_whatever_it_holds() -> None:
+    assert read(gender={"value": "\u202e", "code": "F"}).gender == "F"
+    assert read(gender={"value": "\u202e"}).gender is None
+
+
 @pytest.mark.rule("R5.43")
 @pytest.mark.parametrize(
     "gender",

@@ -7,8 +7,8 @@ from typing import Final
 
 from app.cli.doctor.finding import Finding, days, either, fail, ok, skipped, warn
 from app.consumer.inspect import KafkaFacts, Keys, Topic
-from app.consumer.topics import ANSWER_HEADROOM, REQUEST_LIMIT_BYTES
 from app.settings import PREFIX, Settings
+from app.topics import ANSWER_HEADROOM, REQUEST_LIMIT_BYTES
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 CHECKS: Final = (
