@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.servers import Servers, servers
-from tests.faults.conftest import GUARDED, Ours
+from tests.faults.conftest import Ours
 from tests.faults.matrix.case import Needs, run
 from tests.faults.matrix.cases import CASES
 
@@ -18,7 +18,7 @@ SEED = 1
 @pytest.fixture(scope="module")
 def three() -> Iterator[Servers]:
     """Three Kafka nodes."""
-    with servers(kafka=GUARDED, nodes=3) as found:
+    with servers(nodes=3) as found:
         yield found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from devstack.servers import Servers
 from tests.faults.checker import Broken, Verdict, check, tally
+from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.world import PATIENCE, NotRun, World, world
 
 
@@ -19,6 +20,7 @@ class Needs(StrEnum):
 
     SHARED = "servers that stay as they are"
     OWN = "servers that it may stop"
+    PROXY = "a broker behind a proxy"
     THREE = "three Kafka nodes"
 
 
@@ -60,10 +62,11 @@ class Result:
         return not self.verdicts and self.trouble is None
 
 
-async def run(case: Case, servers: Servers, seed: int, directory: Path) -> Result:
+async def run(case: Case, servers: Servers, seed: int, directory: Path, between: Proxy | None = None) -> Result:
     """Play a case and judge it."""
     began = time.monotonic()
     async with world(servers, seed, directory, **case.settings) as at_work:
+        at_work.proxy = between
         try:
             await case.play(at_work)
         except NotRun as reason:

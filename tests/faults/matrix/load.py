@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -163,6 +163,13 @@ class Load:
                 event_time=asked.event_time,
             )
         )
+
+    def expire(self, partition: int, before: int) -> None:
+        """Remember that these records left the topic."""
+        self.requests = [
+            replace(request, expired=True) if request.place[0] == partition and request.place[1] < before else request
+            for request in self.requests
+        ]
 
     @asynccontextmanager
     async def running(self, requests: Iterator[Asked], rate: float, *producers: Producer) -> AsyncIterator[None]:

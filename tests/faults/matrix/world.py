@@ -27,6 +27,7 @@ from tests.e2e.test_process import WORKER, Process, environment
 from tests.faults.broker_side import log_of, make_topics
 from tests.faults.checker import History
 from tests.faults.matrix.load import CANARIES, Asked, Load, mixed
+from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.tail import Tail
 from tests.support import until, with_database
 
@@ -56,6 +57,8 @@ class World:
     marks: list[int] = field(default_factory=list)
     """When work could go on again (Unix milliseconds): recovery is counted from there."""
     logs: list[Path] = field(default_factory=list)
+    proxy: Proxy | None = None
+    """What stands between everybody and the broker, if anything does."""
 
     async def start(self, *command: str, settings: Settings | None = None) -> Process:
         """Start a worker, or another command in its place; it may take its time to become ready."""
@@ -92,6 +95,11 @@ class World:
         """Load while the block lasts."""
         return self.load.running(requests or mixed(self.settings.request_topic, self.rng), rate, *producers)
 
+    def renew_tail(self) -> None:
+        """Read the answers again from the first on, after their topic was made again."""
+        self.tail.close()
+        self.tail = Tail(self.settings)
+
     def mark(self) -> None:
         """From now on work could go on."""
         self.marks.append(round(time.time() * 1000))
@@ -110,11 +118,24 @@ class World:
         """Await an answer to all that has been sent so far."""
         assert await self.tail.answered([request.place for request in self.load.requests], PATIENCE), "answers missing"
 
+    async def finished(self) -> None:
+        """Await an answer to all, and end the workers: what stands between them and the servers goes away."""
+        await self.caught_up()
+        await self.end()
+
     async def query(self, statement: str, *arguments: Any) -> list[Any]:
         """Ask the database of this case."""
         connection = await asyncpg.connect(self.database_url)
         try:
             return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    async def execute(self, statements: str) -> None:
+        """Have the database of this case do something."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await connection.execute(statements)
         finally:
             await connection.close()
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.faults.matrix.case import Case
-from tests.faults.matrix.cases import crash
+from tests.faults.matrix.cases import crash, kafka, postgres
 
-CASES: dict[str, Case] = {case.name: case for case in (*crash.CASES,)}
+CASES: dict[str, Case] = {case.name: case for case in (*crash.CASES, *postgres.CASES, *kafka.CASES)}
