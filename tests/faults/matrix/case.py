@@ -75,8 +75,7 @@ async def run(case: Case, servers: Servers, seed: int, directory: Path, between:
             trouble: str | None = f"{type(error).__name__}: {error}"
         else:
             trouble = None
-        due = [request.place for request in at_work.load.requests if not request.expired]
-        await at_work.tail.answered(due, PATIENCE)
+        await at_work.tail.answered(at_work.due, PATIENCE)
         try:
             await at_work.end()
         except AssertionError as error:

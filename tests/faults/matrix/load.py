@@ -40,6 +40,7 @@ class Asked:
     meant: Literal["applied", "refused", "failed"] = "applied"
     event_time: int | None = None
     partition: int | None = None
+    timestamp: int | None = None
 
 
 def body(number: int, **changes: Any) -> dict[str, Any]:
@@ -125,6 +126,8 @@ class Load:
     def send(self, producer: Producer, asked: Asked) -> None:
         """Send one; noted once it is acknowledged."""
         where: dict[str, Any] = {} if asked.partition is None else {"partition": asked.partition}
+        if asked.timestamp is not None:
+            where["timestamp"] = asked.timestamp
         producer.produce(
             self.settings.request_topic,
             asked.value,

@@ -25,7 +25,7 @@ from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
 from tests.e2e.test_process import WORKER, Process, environment
 from tests.faults.broker_side import log_of, make_topics
-from tests.faults.checker import History
+from tests.faults.checker import History, Place
 from tests.faults.matrix.load import CANARIES, Asked, Load, mixed
 from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.tail import Tail
@@ -57,6 +57,8 @@ class World:
     marks: list[int] = field(default_factory=list)
     """When work could go on again (Unix milliseconds): recovery is counted from there."""
     logs: list[Path] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+    """Of each worker that was started, as the logs."""
     proxy: Proxy | None = None
     """What stands between everybody and the broker, if anything does."""
 
@@ -67,6 +69,7 @@ class World:
         given = environment(settings or self.settings, **address)
         log = self.directory / f"worker-{len(self.logs)}.log"
         self.logs.append(log)
+        self.ports.append(port)
         with log.open("wb") as file:
             child = await asyncio.to_thread(
                 subprocess.Popen, command or WORKER, env=given, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=file
@@ -87,6 +90,8 @@ class World:
 
     async def stop(self, worker: Process, number: int = signal.SIGTERM) -> None:
         """End a worker by this signal."""
+        log = self.logs[self.ports.index(worker.port)]
+        await until(lambda: '"start"' in log.read_text(), PATIENCE)  # before it listens to signals it just ends
         code, _ = await worker.stopped(number)
         assert code == (0 if number == signal.SIGTERM else -number), f"the worker ended with {code}"
         self.workers.remove(worker)
@@ -116,7 +121,12 @@ class World:
 
     async def caught_up(self) -> None:
         """Await an answer to all that has been sent so far."""
-        assert await self.tail.answered([request.place for request in self.load.requests], PATIENCE), "answers missing"
+        assert await self.tail.answered(self.due, PATIENCE), "answers missing"
+
+    @property
+    def due(self) -> list[Place]:
+        """The places that must have an answer."""
+        return [request.place for request in self.load.requests if not request.expired]
 
     async def finished(self) -> None:
         """Await an answer to all, and end the workers: what stands between them and the servers goes away."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.faults.matrix.case import Case
-from tests.faults.matrix.cases import crash, kafka, postgres
+from tests.faults.matrix.cases import crash, group, inputs, kafka, postgres
 
-CASES: dict[str, Case] = {case.name: case for case in (*crash.CASES, *postgres.CASES, *kafka.CASES)}
+CASES: dict[str, Case] = {
+    case.name: case for case in (*crash.CASES, *postgres.CASES, *kafka.CASES, *group.CASES, *inputs.CASES)
+}

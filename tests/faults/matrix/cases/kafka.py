@@ -163,6 +163,7 @@ async def expired(world: World) -> None:
         await world.start()
         world.mark()
         await world.working(200)
+    await world.caught_up()
     log = world.logs[-1].read_text()
     assert "records_expired_unread" in log, "nothing was said of the expired records"
     assert f'"first": {gone[0]}, "last": {gone[-1]}' in log, "the range of the expired records is wrong"
