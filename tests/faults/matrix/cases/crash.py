@@ -8,7 +8,7 @@ from tests.faults.matrix.case import Case
 from tests.faults.matrix.crashing import POINTS
 from tests.faults.matrix.world import World
 
-IN_SUITE = ("while-committing", "after-commit", "half-published")
+IN_SUITE = ("while-committing", "half-published")
 _SPOKEN = {
     "after-poll": "after poll",
     "after-read": "after the read",
