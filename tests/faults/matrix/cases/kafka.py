@@ -36,6 +36,7 @@ async def restart(world: World) -> None:
         await world.start()
         for end in (control.kill, control.stop):
             await world.working()
+            await world.caught_up()
             await asyncio.to_thread(end)
             await asyncio.to_thread(control.start)
             world.mark()
