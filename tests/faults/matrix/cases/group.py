@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 
 from tests.e2e.test_process import Process
+from tests.faults.broker_side import members
 from tests.faults.matrix.case import Case
 from tests.faults.matrix.world import PATIENCE, World
 from tests.support import until
@@ -19,6 +21,11 @@ async def joined(world: World) -> None:
     """Await that the newest worker has been given its partitions."""
     log = world.logs[-1]
     await until(lambda: '"assigned"' in log.read_text(), PATIENCE)
+
+
+async def together(world: World, count: int) -> bool:
+    """Whether the group has this many members and is at rest."""
+    return await members(world.settings) == count
 
 
 async def restless(world: World) -> None:
@@ -58,7 +65,7 @@ async def zombie(world: World) -> None:
     async with world.running():
         first: Process = await world.start()
         await world.start()
-        await joined(world)
+        await until(partial(together, world, 2), PATIENCE)
         await world.working()
         for _ in range(2):
             first.child.send_signal(signal.SIGSTOP)
