@@ -65,6 +65,7 @@ async def zombie(world: World) -> None:
     async with world.running():
         first: Process = await world.start()
         await world.start()
+        await joined(world)
         await until(partial(together, world, 2), PATIENCE)
         await world.working()
         for _ in range(2):
