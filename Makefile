@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lock contracts rules readme errors clean
+.PHONY: help setup demo test faults check format lock contracts rules readme errors clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (K
 
 test: setup ## the whole suite (SERVERS=embedded|docker|env, PG=15|16|17|18, JOBS=2, ARGS='-k name')
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+faults: setup ## break real servers and workers under load, and judge what is left (CASE=name, SEED=n)
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m tests.faults.matrix $(CASE) $(if $(SEED),--seed $(SEED))
 
 check: setup ## lint, format, types, imports
 	@$(BIN)/ruff check

@@ -126,7 +126,7 @@ async def delete_topic(settings: Settings, topic: str) -> None:
     def gone() -> bool:
         return topic not in admin.list_topics(timeout=LIMIT).topics
 
-    await until(gone)
+    await until(lambda: asyncio.to_thread(gone))
 
 
 async def remake_topic(settings: Settings, topic: str) -> None:
@@ -151,7 +151,7 @@ async def make_topics(settings: Settings) -> None:
         found = [topics[name].partitions.values() for name in names if name in topics]
         return len(found) == len(names) and all(part.leader >= 0 for parts in found for part in parts)
 
-    await until(usable)
+    await until(lambda: asyncio.to_thread(usable))
 
 
 async def configure(settings: Settings, topic: str, **values: str) -> None:
@@ -231,14 +231,24 @@ async def publish_batch(settings: Settings, partition: int, raw: Callable[[bytes
     producer = AIOKafkaProducer(**connection(settings), max_batch_size=1 << 23, max_request_size=1 << 24)
     await producer.start()
     try:
-        builder: Any = _Edited(1 << 23, 0)  # type: ignore[no-untyped-call]
-        builder.edit = raw
-        for request in requests:
-            assert builder.append(timestamp=None, key=request.key, value=request.value, headers=list(request.headers))
+        builder = edited_batch(raw, None, *((request.key, request.value, request.headers) for request in requests))
         sent = await producer.send_batch(builder, settings.request_topic, partition=partition)
         return int((await sent).offset)
     finally:
         await producer.stop()
+
+
+def edited_batch(
+    edit: Callable[[bytes], bytes],
+    timestamp: int | None,
+    *records: tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]],
+) -> Any:
+    """A record batch whose bytes are changed before they are sent."""
+    builder: Any = _Edited(1 << 23, 0)  # type: ignore[no-untyped-call]
+    builder.edit = edit
+    for key, value, headers in records:
+        assert builder.append(timestamp=timestamp, key=key, value=value, headers=list(headers))
+    return builder
 
 
 class _Edited(BatchBuilder):  # type: ignore[misc, unused-ignore]
