@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
-from app.consumer.topics import topic_configs
+from app.topics import topic_configs
 from devstack.servers import Control
 from tests.faults.broker_side import configure, delete_topic, deny, expire, make_topics, permit
 from tests.faults.matrix.case import Case, Needs
