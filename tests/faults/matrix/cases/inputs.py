@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from aiokafka import AIOKafkaProducer
 from app.consumer.connection import connection
 from tests.faults import batches
 from tests.faults.broker_side import edited_batch
+from tests.faults.killing import DEADLY
 from tests.faults.matrix.case import Case
 from tests.faults.matrix.load import HOT, Asked, body, cloud_event, mixed, plain, with_key
-from tests.faults.matrix.world import World
+from tests.faults.matrix.world import PATIENCE, World
 
 REQUESTS = 1500
 PARTITIONS = 3
@@ -163,11 +165,39 @@ async def skewed(world: World) -> None:
     await two_at_work(world, requests())
 
 
+async def kills(world: World) -> None:
+    """A record that kills every process that touches it, in the middle of the others."""
+    topic = world.settings.request_topic
+
+    def requests() -> Iterator[Asked]:
+        for number, asked in enumerate(mixed(topic, world.rng)):
+            deadly = plain(topic, f"cus_{number % HOT}", body(number) | {"city": DEADLY}, meant="failed")
+            yield deadly if number == 300 else asked
+
+    def passed_by() -> bool:
+        return any(request.place in world.tail.first for request in world.load.requests if request.meant == "failed")
+
+    def died() -> bool:
+        return world.workers[-1].child.poll() is not None
+
+    async with world.running(requests()):
+        await world.start(*KILLED)
+        while not passed_by():
+            await world.tail.until(lambda: passed_by() or died(), PATIENCE)
+            if died():
+                await world.died(world.workers[-1])
+                await world.start(*KILLED)
+        world.mark()
+        await world.working(200)
+
+
+KILLED = (sys.executable, "-m", "tests.faults.killing", "run")
 CASES = (
     Case("input-thrice", "every request three times, to three partitions", thrice, in_suite=True),
     Case("input-reused", "one id for two contents", reused),
     Case("input-poison", "poison in every hundredth place", poison, in_suite=True),
     Case("input-undecodable", "headers that cannot be decoded", undecodable),
     Case("input-hot", "one hot customer, unkeyed, in all partitions", hot),
+    Case("input-kills", "a record that kills every process that touches it", kills),
     Case("input-skewed", "clocks hours off", skewed),
 )
