@@ -18,7 +18,8 @@ POLL_MS: Final = 1000
 ASK_LIMIT: Final = 10.0
 SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 1_000
-REBALANCE_MS: Final = 60_000
+REBALANCE_MS: Final = 20_000
+"""How long the group waits for a member to join again. Letting go takes one eight seconds at most (see worker.py)."""
 _NOWHERE: Final = TopicPartition("", -1)
 
 Found = dict[TopicPartition, list[ConsumerRecord[Any, Any]]]

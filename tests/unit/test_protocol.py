@@ -71,8 +71,8 @@ class Orderly(RuleBasedStateMachine):
         count: int,
     ) -> None:
         for number in range(count):
-            where = customer % PARTITIONS if keyed else partition
-            self.world.produce(where, customer, id + number, content, silent=silent, ago=ago, valid=valid)
+            where = customer % PARTITIONS if keyed else (partition + number) % PARTITIONS
+            self.world.produce(where, customer, id + number, content + number, silent=silent, ago=ago, valid=valid)
 
     @rule(number=numbers, everyone=st.booleans())
     def poll(self, number: int, everyone: bool) -> None:
@@ -132,6 +132,13 @@ class Protocol(Orderly):
     def fail(self, number: int, how: str, cut: int) -> None:
         if calls := self.calls():
             self.world.serve(self.of(calls, number), how, cut)
+
+    @rule(how=st.sampled_from(["lost", "refused", "part"]), cut=st.integers(0, 3))
+    def fail_to_publish(self, how: str, cut: int) -> None:
+        """Everyone has committed to the database, and no answer is known to have arrived."""
+        self.drive("publish")
+        for call in [call for call in self.calls() if call.name == "publish"]:
+            self.world.serve(call, how, cut)
 
     @precondition(lambda self: self.world.orphans)
     @rule(number=numbers, performed=st.booleans())
