@@ -49,7 +49,8 @@ class _Rooms:
 
     async def over(self, partitions: Collection[Partition]) -> None:
         for topic in {topic for topic, _ in partitions}:
-            await self.store.end_assignment(self.group, topic, [number for of, number in partitions if of == topic])
+            ours = [number for of, number in partitions if of == topic]
+            await self.pipeline.until_there(partial(self.store.end_assignment, self.group, topic, ours))
 
     async def check(self) -> None:
         await self.store.check()

@@ -33,3 +33,6 @@ async def ended(tasks: Collection[asyncio.Task[Any]], limit: float | None = None
         if left <= 0:
             return
         await asyncio.wait(pending, timeout=left)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not print it with whatever it holds

@@ -107,7 +107,7 @@ class UpsertBroker(KafkaBroker):
             await super().stop(*error)
             return
         await worker.finish()
-        await ended(self._tasks)
+        await ended(self._tasks, STOP_LIMIT)
         await asyncio.gather(self._stop_consuming(worker), worker.publisher.close())
 
     async def _supervise(self) -> None:
@@ -187,7 +187,7 @@ class UpsertBroker(KafkaBroker):
             await worker.revoked()
         stopping = asyncio.ensure_future(super().stop())
         await asyncio.wait({stopping}, timeout=STOP_LIMIT)
-        await ended([stopping], STOP_LIMIT)
+        await ended([stopping], STOP_LIMIT / 2)
         if stopping.done() and not stopping.cancelled() and (error := stopping.exception()) is not None:
             log.warning("consumer_not_stopped_in_order", cause=cause_of(error))
         worker.intake = None

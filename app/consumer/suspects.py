@@ -7,7 +7,6 @@ knows which one it was. After three deaths on one record it is given up: answere
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -31,10 +30,10 @@ class Deaths(Protocol):
         """
 
     async def touching(self, partition: Partition, offset: int | None) -> None:
-        """Note which record is processed alone; None: no longer any."""
+        """Note which record is processed alone now; None: none."""
 
     async def over(self, partitions: Collection[Partition]) -> None:
-        """Note that these assignments have ended and nothing has died. May raise WorkerError."""
+        """Note that these assignments have ended and nothing has died."""
 
 
 class How(Enum):
@@ -59,6 +58,9 @@ class Suspects:
     def __init__(self, deaths: Deaths) -> None:
         self._deaths = deaths
         self._until: dict[Partition, int] = {}
+        self._begun: set[Partition] = set()
+        self._unended: set[Partition] = set()
+        """Ended in order, which could not be noted: nobody died there."""
         self._given_up: set[tuple[Partition, int]] = set()
 
     async def parts(self, records: Sequence[Record]) -> list[Part]:
@@ -72,6 +74,10 @@ class Suspects:
             if partition not in self._until:
                 begins[partition] = begins.get(partition, (offset, offset))[0], offset
         if begins:
+            if late := self._unended & begins.keys():
+                await self._deaths.over(late)
+                self._unended -= late
+            self._begun |= begins.keys()
             for partition, (deaths, last) in (await self._deaths.begun(begins)).items():
                 self._until[partition] = last + 1 if deaths else 0
                 if deaths:
@@ -109,16 +115,16 @@ class Suspects:
         await self._deaths.touching(partition_of(record.position), record.position.offset)
 
     async def survived(self, record: Record) -> None:
-        """To be called once a record that was processed alone, or given up, is answered."""
-        partition = partition_of(record.position)
-        if record.position.offset + 1 >= self._until.get(partition, math.inf):
-            self._until[partition] = 0
-            await self._deaths.touching(partition, None)
+        """To be called once a record that was processed alone has its effect: what dies now did not die on it."""
+        await self._deaths.touching(partition_of(record.position), None)
 
     async def over(self) -> None:
-        """The assignment has ended in order. May raise WorkerError; then the next one is searched for nothing."""
-        partitions = list(self._until)
+        """The assignment has ended in order. Given up in time, it is noted before the next one begins here."""
+        partitions = set(self._begun)
+        self._unended |= partitions
+        self._begun.clear()
         self._until.clear()
         self._given_up.clear()
         if partitions:
             await self._deaths.over(partitions)
+            self._unended -= partitions

@@ -155,22 +155,25 @@ class Worker:
             records = self._still_ours(replace(batch, records=part.records))
             if not records or self._stopping:
                 continue
-            hand.past_gate = False
             if part.how is How.ALONE:
                 await self._suspects.touch(records[0])
-            answered = await self._answer_part(records, hand, give_up=part.how is How.GIVEN_UP)
-            if answered and part.how is not How.TOGETHER:
-                await self._suspects.survived(records[0])
+            await self._answer_part(records, hand, part.how)
+            hand.past_gate = False
 
-    async def _answer_part(self, records: Sequence[Record], hand: _InHand, *, give_up: bool) -> bool:
+    async def _answer_part(self, records: Sequence[Record], hand: _InHand, how: How) -> None:
         began = time.monotonic()
         try:
-            answers = [self.rooms.give_up(records[0])] if give_up else await self.rooms.process(records, hand)
+            if how is How.GIVEN_UP:
+                answers = [self.rooms.give_up(records[0])]
+            else:
+                answers = await self.rooms.process(records, hand)
             if not hand.past_gate:  # nothing to commit in Postgres: the answers are what must not be given twice
                 hand.pass_to_commit()
         except Abandoned:
             log.info("batch_abandoned", records=len(records))
-            return False
+            return
+        if how is How.ALONE:
+            await self._suspects.survived(records[0])
         outgoings = [record for answer in answers for record in outgoing(answer, self.settings)]
         failed = await self.publisher.publish(outgoings)
         unpublished = {record.position for record in failed}
@@ -183,7 +186,6 @@ class Worker:
             milliseconds=round((time.monotonic() - began) * 1000),
             **Counter(answer.outcome.value for answer in answers),
         )
-        return True
 
     async def _commit(self, offsets: dict[Partition, int], epoch: int) -> None:
         """Commit these offsets while the assignment is the one in which they were earned."""
@@ -251,7 +253,7 @@ class Worker:
         self._revoking = True
         try:
             await self._let_go(REVOKE_LIMIT)
-            with contextlib.suppress(WorkerError, TimeoutError):  # else the next one is searched for nothing
+            with contextlib.suppress(WorkerError, TimeoutError):  # then it is noted before the next one begins
                 await within(self._suspects.over(), OVER_LIMIT)
         finally:
             if self.intake is not None:

@@ -111,7 +111,7 @@ class Transaction:
         return {row[0]: (row[1], row[2]) for row in await self._run(asked, away)}
 
     async def touch_record(self, group: str, topic: str, partition: int, offset: int | None) -> None:
-        """Note which record of a searched partition is processed alone now; None: the search is over."""
+        """Note which record of a searched partition is processed alone now; None: none."""
         await self._run(self._execute(query("touch_record"), group, topic, partition, offset), away)
 
     async def end_assignment(self, group: str, topic: str, partitions: Collection[int]) -> None:

@@ -42,6 +42,16 @@ async def test_deaths_on_a_record_that_was_touched_alone_are_counted_wherever_th
 
 
 @pytest.mark.rule("R6.87")
+async def test_deaths_on_one_record_are_not_counted_on_the_next(store: Store) -> None:
+    await begin(store, 7, 9)
+    for deaths in (1, 2, 3):
+        assert await begin(store, 7, 9) == (deaths, 9)
+        await store.touch_record(GROUP, TOPIC, 0, 7)
+    await store.touch_record(GROUP, TOPIC, 0, 8)
+    assert await begin(store, 8, 9) == (2, 9)
+
+
+@pytest.mark.rule("R6.87")
 async def test_records_that_were_not_touched_are_never_blamed_for_the_deaths_of_others(store: Store) -> None:
     await begin(store, 5, 9, partition=1)
     for _ in range(6):

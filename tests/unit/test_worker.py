@@ -411,11 +411,16 @@ async def test_where_the_last_assignment_died_records_are_noted_and_processed_on
         await at.offer(*(record(offset, partition) for offset in range(5, 9) for partition in (0, 1)))
         await until(lambda: len(at.publisher.published) == 8)
         assert batches == [[(1, 5), (1, 6), (1, 7), (1, 8)], [(0, 5)], [(0, 6)], [(0, 7), (0, 8)]]
-        assert at.rooms.noted[1:] == [("touching", 0, 5), ("touching", 0, 6), ("touching", 0, None)]
+        assert at.rooms.noted[1:] == [
+            ("touching", 0, 5),
+            ("touching", 0, None),
+            ("touching", 0, 6),
+            ("touching", 0, None),
+        ]
         assert at.intake.committed == [{1: 9}, {0: 6}, {0: 7}, {0: 9}]
         await at.offer(record(9))
         await until(lambda: len(at.publisher.published) == 9)
-        assert len(at.rooms.noted) == 4
+        assert len(at.rooms.noted) == 5
 
 
 @pytest.mark.rule("R6.87")
@@ -431,7 +436,7 @@ async def test_a_record_on_which_three_died_is_given_up_without_being_processed(
         await at.offer(record(5), record(6))
         await until(lambda: len(at.publisher.published) == 2)
         assert processed == [6]
-        assert at.rooms.noted[1:] == [("given up", 5), ("touching", 0, None)]
+        assert at.rooms.noted[1:] == [("given up", 5)]
         assert at.intake.committed == [{0: 6}, {0: 7}]
 
 
@@ -456,3 +461,34 @@ async def test_a_search_is_broken_off_when_the_partitions_are_taken_away() -> No
         await until(lambda: len(at.publisher.published) == 2)
     assert seen == [5, 5, 6]
     assert ("touching", 0, None) not in at.rooms.noted
+
+
+@pytest.mark.rule("R6.87")
+async def test_a_record_counts_as_survived_once_it_has_its_effect_although_its_answer_cannot_be_published() -> None:
+    async with bench() as at:
+        at.rooms.died = {("t", 0): (2, 5)}
+        at.publisher.refused = {5}
+        await at.offer(record(5))
+        await until(lambda: not at.health.ready)
+        assert at.rooms.noted[1:] == [("touching", 0, 5), ("touching", 0, None)]
+
+
+@pytest.mark.rule("R6.86")
+async def test_an_end_in_order_that_could_not_be_noted_is_noted_before_the_next_assignment_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "OVER_LIMIT", 0.01)
+    async with bench() as at:
+        await at.offer(record(0))
+        await until(lambda: at.intake.committed)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(at.rooms, "over", never)
+            await at.worker.revoked()
+        await at.offer(record(1))
+        await until(lambda: len(at.intake.committed) == 2)
+        assert at.rooms.noted[1:] == [("over", [("t", 0)]), ("begun", {("t", 0): (1, 1)})]
+
+
+async def never(_partitions: Collection[tuple[str, int]]) -> None:
+    """The database is away."""
+    await asyncio.Event().wait()
