@@ -27,11 +27,30 @@ EventTime = Annotated[str, WithJsonSchema(TIME)]
 NullableEventTime = Annotated[str | None, WithJsonSchema({"anyOf": [TIME, {"type": "null"}]})]
 
 
-ID: Final = Field(
+GIVEN_ID: Final = Field(
     title="Id",
     description="The request's id. With the source it is the idempotency key: the same request again gets the first "
     "answer again.",
     examples=["7c4e0f86-4d0c-4d0e-9a55-3f1f0f6f7a10"],
+)
+GIVEN_SOURCE: Final = Field(
+    title="Source",
+    description="Who asks: a URI reference. It must not begin with kafka:, which is what the worker makes itself.",
+    examples=["/clinics/example"],
+)
+GIVEN_TYPE: Final = Field(title="Type", description="What the event is.", examples=[EVENT_TYPE])
+GIVEN_SUBJECT: Final = Field(
+    default=None,
+    title="Subject",
+    description="The customer, where the data do not name it; else the same.",
+    examples=["cus_1042"],
+)
+GIVEN_TIME: Final = Field(
+    default=None,
+    title="Time",
+    description="When the request was made, as in RFC 3339. With it, a request older than what stands is answered "
+    "superseded.",
+    examples=["2024-01-01T00:00:00Z"],
 )
 
 
@@ -60,28 +79,11 @@ class StructuredEvent(BaseModel):
     specversion: Literal["1.0"] = Field(
         title="Version of CloudEvents", description="The version of the specification.", examples=["1.0"]
     )
-    id: Identifier = ID
-    source: Source = Field(
-        title="Source",
-        description="Who asks: a URI reference. It must not begin with kafka:, which is what the worker makes itself.",
-        examples=["/clinics/example"],
-    )
-    type: Literal["patient.upsert.requested"] = Field(
-        title="Type", description="What the event is.", examples=[EVENT_TYPE]
-    )
-    subject: Subject = Field(
-        default=None,
-        title="Subject",
-        description="The customer, where the data do not name it; else the same.",
-        examples=["cus_1042"],
-    )
-    time: NullableEventTime = Field(
-        default=None,
-        title="Time",
-        description="When the request was made, as in RFC 3339. With it, a request older than what stands is answered "
-        "superseded.",
-        examples=["2024-01-01T00:00:00Z"],
-    )
+    id: Identifier = GIVEN_ID
+    source: Source = GIVEN_SOURCE
+    type: Literal["patient.upsert.requested"] = GIVEN_TYPE
+    subject: Subject = GIVEN_SUBJECT
+    time: NullableEventTime = GIVEN_TIME
     datacontenttype: AnyText = Field(
         default=None,
         title="Content type of the data",

@@ -5,12 +5,24 @@ Header values are bytes in UTF-8; the schemas describe them as the strings that 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from app.contracts.events import ID, TIME, AnyText, EventTime, Identifier, Source, optional_members
+from app.contracts.events import (
+    GIVEN_ID,
+    GIVEN_SOURCE,
+    GIVEN_SUBJECT,
+    GIVEN_TIME,
+    GIVEN_TYPE,
+    TIME,
+    AnyText,
+    EventTime,
+    Identifier,
+    Source,
+    optional_members,
+)
 from app.envelope import LETTER_PATTERNS
 from app.model import EVENT_TYPE
 from app.request.published import NO_LINE_BREAK, customer_schema
@@ -30,6 +42,13 @@ Partition = Annotated[str, _whole(LETTER_PATTERNS["partition"], 9)]
 Offset = Annotated[str, _whole(LETTER_PATTERNS["offset"], 18)]
 Timestamp = Annotated[str, _whole(LETTER_PATTERNS["timestamp"], 15)]
 Tracing = Annotated[str, WithJsonSchema({"type": "string", "maxLength": 1024})]
+CONTENT_TYPE: Final = Field(
+    default=None,
+    alias="content-type",
+    title="Content type",
+    description="Of the value; it is read as JSON whatever stands here.",
+    examples=["application/json"],
+)
 
 
 class _Record(BaseModel):
@@ -63,35 +82,12 @@ class BinaryHeaders(_Traced):
     ce_specversion: Literal["1.0"] = Field(
         title="Version of CloudEvents", description="What the form is recognised by.", examples=["1.0"]
     )
-    ce_id: Identifier = ID
-    ce_source: Source = Field(
-        title="Source",
-        description="Who asks: a URI reference. It must not begin with kafka:, which is what the worker makes itself.",
-        examples=["/clinics/example"],
-    )
-    ce_type: Literal["patient.upsert.requested"] = Field(
-        title="Type", description="What the event is.", examples=[EVENT_TYPE]
-    )
-    ce_subject: Annotated[str, WithJsonSchema(customer_schema())] | None = Field(
-        default=None,
-        title="Subject",
-        description="The customer, where the data do not name it; else the same.",
-        examples=["cus_1042"],
-    )
-    ce_time: EventTime | None = Field(
-        default=None,
-        title="Time",
-        description="When the request was made, as in RFC 3339. With it, a request older than what stands is answered "
-        "superseded.",
-        examples=["2024-01-01T00:00:00Z"],
-    )
-    content_type: AnyText = Field(
-        default=None,
-        alias="content-type",
-        title="Content type",
-        description="Of the value; it is read as JSON whatever stands here.",
-        examples=["application/json"],
-    )
+    ce_id: Identifier = GIVEN_ID
+    ce_source: Source = GIVEN_SOURCE
+    ce_type: Literal["patient.upsert.requested"] = GIVEN_TYPE
+    ce_subject: Annotated[str, WithJsonSchema(customer_schema())] | None = GIVEN_SUBJECT
+    ce_time: EventTime | None = GIVEN_TIME
+    content_type: AnyText = CONTENT_TYPE
 
 
 class StructuredHeaders(_Traced):
@@ -121,13 +117,7 @@ class KeyHeaders(_Traced):
         description="Who asks. Without it the source is kafka:<topic>#<customer>: keys are then a customer's own.",
         examples=["/clinics/example"],
     )
-    content_type: AnyText = Field(
-        default=None,
-        alias="content-type",
-        title="Content type",
-        description="Of the value; it is read as JSON whatever stands here.",
-        examples=["application/json"],
-    )
+    content_type: AnyText = CONTENT_TYPE
 
 
 class PlainHeaders(_Traced):
@@ -136,13 +126,7 @@ class PlainHeaders(_Traced):
     Sent again it is another request: a producer that repeats what it sends needs a key of its own.
     """
 
-    content_type: AnyText = Field(
-        default=None,
-        alias="content-type",
-        title="Content type",
-        description="Of the value; it is read as JSON whatever stands here.",
-        examples=["application/json"],
-    )
+    content_type: AnyText = CONTENT_TYPE
 
 
 class AnswerHeaders(_Traced):

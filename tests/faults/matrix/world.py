@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from app.settings import Settings
 from app.store.migrate import migrate
-from devstack.servers import Servers
+from devstack.servers import Control, Servers
 from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
 from tests.e2e.test_process import WORKER, Process, environment
@@ -34,6 +34,7 @@ from tests.support import until, with_database
 PATIENCE = 120.0
 """Seconds after which what is awaited is taken as never coming; the machine may have other work."""
 RATE = 100.0
+HANGING_SECONDS = 40.0
 ROOT = Path(__file__).parents[3]
 _migrating = asyncio.Lock()
 """Alembic keeps its context in globals: one migration at a time in one process."""
@@ -118,6 +119,17 @@ class World:
         """Await this many more answers."""
         before = len(self.tail.first)
         assert await self.tail.until(lambda: len(self.tail.first) >= before + count, PATIENCE), "no more answers"
+
+    async def hanging(self, server: Control) -> None:
+        """Work under load while a server hangs and goes on."""
+        async with self.running():
+            await self.start()
+            await self.working()
+            await asyncio.to_thread(server.pause)
+            await asyncio.sleep(HANGING_SECONDS)
+            await asyncio.to_thread(server.resume)
+            self.mark()
+            await self.working(300)
 
     async def caught_up(self) -> None:
         """Await an answer to all that has been sent so far."""

@@ -18,7 +18,6 @@ from tests.faults.matrix.cases.postgres import admin
 from tests.faults.matrix.world import PATIENCE, NotRun, World
 from tests.support import until
 
-STOPPED_SECONDS = 40.0
 LIMIT = 20.0
 
 
@@ -45,14 +44,7 @@ async def restart(world: World) -> None:
 
 async def stopped(world: World) -> None:
     """Connections stay open and nothing is answered."""
-    async with world.running():
-        await world.start()
-        await world.working()
-        await asyncio.to_thread(control_of(world).pause)
-        await asyncio.sleep(STOPPED_SECONDS)
-        await asyncio.to_thread(control_of(world).resume)
-        world.mark()
-        await world.working(300)
+    await world.hanging(control_of(world))
 
 
 async def reset_in_flight(world: World) -> None:

@@ -20,7 +20,6 @@ from tests.faults.matrix.proxy import proxy
 from tests.faults.matrix.world import PATIENCE, NotRun, World
 from tests.support import until
 
-STOPPED_SECONDS = 40.0
 COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
 
 
@@ -45,14 +44,7 @@ async def restart(world: World) -> None:
 
 async def stopped(world: World) -> None:
     """Connections stay open and nothing is answered."""
-    async with world.running():
-        await world.start()
-        await world.working()
-        await asyncio.to_thread(control_of(world).pause)
-        await asyncio.sleep(STOPPED_SECONDS)
-        await asyncio.to_thread(control_of(world).resume)
-        world.mark()
-        await world.working(300)
+    await world.hanging(control_of(world))
 
 
 def at_port(world: World, *ports: int) -> Settings:
