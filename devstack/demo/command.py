@@ -83,7 +83,7 @@ def _demo(console: Console, *, keep: bool) -> bool:
                 worker.wait_until_ready()
                 say(f"the worker is ready: process {worker.pid}, {worker.address}/readyz")
                 requests = [sample.request for sample in samples]
-                result = run_interruptible(exchange(load_settings(), requests, console, worker.check))
+                result = run_interruptible(lambda: exchange(load_settings(), requests, console, worker.check))
                 _show(console, samples, result)
                 if not keep:
                     stopped = _stop(worker, say)

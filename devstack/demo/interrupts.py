@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -44,36 +45,45 @@ def held_interrupts() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
-def run_interruptible(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+def run_interruptible(make: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
     """`asyncio.run` that one of the signals ends by cancelling, and then raises KeyboardInterrupt.
 
-    Raised in the middle of the event loop, it would leave connections that complain when they are collected.
+    Raised in the middle of the event loop, it would leave connections that complain when they are collected; while the
+    loop is made or closed, coroutines that were never awaited. So it is only noted from before the loop until after it.
     """
     came = False
+    stop: Callable[[], object] | None = None
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if not came and stop is not None:
+            stop()
+        came = True
 
     async def main() -> _Result:
+        nonlocal stop
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def interrupt() -> None:
-            nonlocal came
-            came = True
-            if task is not None:
-                task.cancel()
-
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, interrupt)
+        assert task is not None
+        stop = partial(loop.call_soon_threadsafe, task.cancel)  # wakes the loop, which the cancelling alone would not
         try:
-            return await coroutine
+            if came:
+                raise asyncio.CancelledError
+            return await make()
         finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
-            ignore_interrupts() if came else raise_interrupts()
+            stop = None
 
+    for number in _SIGNALS:
+        signal.signal(number, note)
     try:
         result = asyncio.run(main())
     except asyncio.CancelledError:
         if not came:
             raise
+    finally:
+        if came:
+            ignore_interrupts()
+        else:
+            raise_interrupts()
     if came:
         raise KeyboardInterrupt
     return result

@@ -84,7 +84,8 @@ def poisons(topic: str, number: int) -> tuple[Asked, ...]:
     """What other workers choke on; the first is a value that the database refuses, which is a fault of ours."""
     data = body(number)
     good = plain(topic, f"cus_{number % HOT}", data)
-    spoilt = plain(topic, f"cus_{number % HOT}", data | {"city": "Kanarienvogel poison"}, meant="failed")
+    # of a customer of its own: a later request in the same batch would heal it before it reaches the database
+    spoilt = plain(topic, f"cus_spoilt{number}", data | {"city": "Kanarienvogel poison"}, meant="failed")
     bad = replace(good, meant="refused")
     return (
         spoilt,
