@@ -33,7 +33,6 @@ print(interrupted)
 
 
 def test_an_interruption_around_the_event_loop_is_raised_once_and_leaves_no_complaint() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-W", "error", "-c", PROGRAM]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == (f"{TURNS}\n", "")
