@@ -1,4 +1,7 @@
-"""The worker: batches to answers to offsets, one batch at a time, whatever the group does meanwhile."""
+"""The worker: batches to answers to offsets, in order, whatever the group does meanwhile.
+
+One batch is with the database while the answers of the one before it are published and its offsets are committed.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,9 @@ class Worker:
     _queue: asyncio.Queue[_Batch] = field(default_factory=lambda: asyncio.Queue(maxsize=1))
     _suspects: Suspects = field(init=False)
     _in_hand: _InHand | None = None
+    _publication: asyncio.Task[None] | None = None
+    """Of the batch before the one in hand."""
+    _halted: bool = False
     _revoking: bool = False
     _stopping: bool = False
     _stopped_since: dict[Partition, int] = field(default_factory=dict)
@@ -118,8 +124,17 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled, or until going on would do harm."""
+        try:
+            await self._run()
+        finally:
+            if self._publication is not None:
+                self._publication.cancel()
+
+    async def _run(self) -> None:
         while True:
             batch = await self._queue.get()
+            if self._halted:
+                return
             records = self._still_ours(batch)
             if not records or self._stopping:
                 continue
@@ -130,6 +145,7 @@ class Worker:
                 await asyncio.wait({hand.task})
                 if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
                     self._halt(error)
+                    await self._published()
                     return
             finally:
                 hand.task.cancel()
@@ -137,6 +153,7 @@ class Worker:
 
     def _halt(self, error: BaseException) -> None:
         """Stop for good, and stay up to say so. The text of an error that is not ours could hold data."""
+        self._halted = True
         cause = str(error) if isinstance(error, Fatal) else f"unexpected {type(error).__name__}"
         where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         log.critical("stopped", cause=cause, at=where[-5:])
@@ -144,47 +161,70 @@ class Worker:
 
     def _still_ours(self, batch: _Batch) -> list[Record]:
         """The records of a batch that may be processed: their partition was neither given away nor stopped since."""
-        if not self.may_go_on(batch.epoch):
-            return []
+        return self._not_stopped(batch) if self.may_go_on(batch.epoch) else []
+
+    def _not_stopped(self, batch: _Batch) -> list[Record]:
         stopped = self._stopped_since
         return [record for record in batch.records if batch.mark >= stopped.get(partition_of(record.position), 0)]
 
     async def _answer(self, batch: _Batch, hand: _InHand) -> None:
-        """One part after the other: nothing of a part is done before the one before it is published and committed."""
-        for part in await self._suspects.parts(self._still_ours(batch)):
+        """While a killer is searched, nothing of a part is done before the one before it is published and committed."""
+        parts = await self._suspects.parts(self._still_ours(batch))
+        for part in parts:
+            if len(parts) > 1 or part.how is not How.TOGETHER:
+                await self._published()
             records = self._still_ours(replace(batch, records=part.records))
-            if not records or self._stopping:
+            if not records or self._stopping or self._halted:
                 continue
             if part.how is How.ALONE:
                 await self._suspects.touch(records[0])
-            await self._answer_part(records, hand, part.how)
+            await self._answer_part(replace(batch, records=records), hand, part.how)
             hand.past_gate = False
 
-    async def _answer_part(self, records: Sequence[Record], hand: _InHand, how: How) -> None:
+    async def _answer_part(self, batch: _Batch, hand: _InHand, how: How) -> None:
         began = time.monotonic()
         try:
             if how is How.GIVEN_UP:
-                answers = [self.rooms.give_up(records[0])]
+                answers = [self.rooms.give_up(batch.records[0])]
             else:
-                answers = await self.rooms.process(records, hand)
+                answers = await self.rooms.process(batch.records, hand)
             if not hand.past_gate:  # nothing to commit in Postgres: the answers are what must not be given twice
                 hand.pass_to_commit()
         except Abandoned:
-            log.info("batch_abandoned", records=len(records))
+            log.info("batch_abandoned", records=len(batch.records))
             return
         if how is How.ALONE:
-            await self._suspects.survived(records[0])
-        outgoings = [record for answer in answers for record in outgoing(answer, self.settings)]
-        failed = await self.publisher.publish(outgoings)
+            await self._suspects.survived(batch.records[0])
+        await self._published()
+        if not self._halted:
+            self._publication = asyncio.create_task(self._publish(batch, answers, began))
+
+    async def _published(self) -> None:
+        """Wait for the batch before: answers of a key appear in order, and so are offsets committed."""
+        if self._publication is not None:
+            await asyncio.wait({self._publication})
+
+    async def _publish(self, batch: _Batch, answers: Sequence[Answer], began: float) -> None:
+        try:
+            await self._publish_and_commit(batch, answers, began)
+        except Exception as error:  # noqa: BLE001 - nobody may be waiting for this task
+            self._halt(error)
+
+    async def _publish_and_commit(self, batch: _Batch, answers: Sequence[Answer], began: float) -> None:
+        # A partition that was stopped meanwhile is read again from there, and then answered with what is stored.
+        records = self._not_stopped(batch)
+        places = {record.position for record in records}
+        given = [answer for answer in answers if answer.record.position in places]
+        failed = await self.publisher.publish([each for answer in given for each in outgoing(answer, self.settings)])
         unpublished = {record.position for record in failed}
-        if failed and self.may_go_on(hand.epoch):
-            self._stop_partitions(records, failed, hand.epoch)
-        await self._commit(committable([record.position for record in records], unpublished), hand.epoch)
+        if failed:
+            self._stop_partitions(records, failed, batch.epoch)
+        await self._commit(committable([record.position for record in records], unpublished), batch.epoch)
         log.info(
             "batch",
             records=len(records),
             milliseconds=round((time.monotonic() - began) * 1000),
-            **Counter(answer.outcome.value for answer in answers),
+            **Counter(answer.outcome.value for answer in given),
         )
 
     async def _commit(self, offsets: dict[Partition, int], epoch: int) -> None:
@@ -201,12 +241,16 @@ class Worker:
             log.warning("offsets_not_committed", cause=type(error).__name__)
 
     def _stop_partitions(self, records: Sequence[Record], failed: dict[Outgoing, str], epoch: int) -> None:
+        """Nothing of these partitions that was fetched before now is published or committed; what failed is mended."""
         assert self.intake is not None
         self.intake.stops += 1
+        mend = self.may_go_on(epoch) and not self._stopping  # else the next owner begins there
         for partition in {partition_of(record.position) for record in failed}:
             unsent = {record: cause for record, cause in failed.items() if partition_of(record.position) == partition}
             last = max(record.position.offset for record in records if partition_of(record.position) == partition)
             self._stopped_since[partition] = self.intake.stops
+            if not mend:
+                continue
             self.intake.pause(as_partition(partition))
             self._mending[partition] = asyncio.create_task(self._mend(partition, unsent, last + 1, epoch))
         self.metrics.stopped_partitions.set(len(self._mending))
@@ -252,7 +296,7 @@ class Worker:
         """The partitions are taken away: finish what has reached COMMIT, forget everything else."""
         self._revoking = True
         try:
-            await self._let_go(REVOKE_LIMIT)
+            await self._let_go(_now() + REVOKE_LIMIT)
             with contextlib.suppress(WorkerError, TimeoutError):  # then it is noted before the next one begins
                 await within(self._suspects.over(), OVER_LIMIT)
         finally:
@@ -261,27 +305,38 @@ class Worker:
             self._revoking = False
 
     async def finish(self) -> None:
-        """Take nothing more, and finish the batch in hand."""
+        """Take nothing more, and finish the batches in hand."""
         self._stopping = True
+        deadline = _now() + FINISH_LIMIT
         if (hand := self._in_hand) and hand.task:
-            await asyncio.wait({hand.task}, timeout=FINISH_LIMIT)
-        await self._let_go(0)
+            await _until(deadline, hand.task)
+        await self._let_go(deadline)
 
-    async def _let_go(self, limit: float) -> None:
+    async def _let_go(self, deadline: float) -> None:
         mending = list(self._mending.values())
         for partition in self._mending:
             self.health.ok(f"partition {partition[0]}/{partition[1]}")
         self._mending.clear()
-        self._stopped_since.clear()
         self.metrics.stopped_partitions.set(0)
         await ended(mending, LET_GO_LIMIT)
         while not self._queue.empty():
             self._queue.get_nowait()
-        if (hand := self._in_hand) is None or hand.task is None:
-            return
-        if hand.past_gate and limit:
-            await asyncio.wait({hand.task}, timeout=limit)
-        await ended([hand.task], LET_GO_LIMIT)
+        if (hand := self._in_hand) is not None and hand.task is not None:
+            if hand.past_gate:
+                await _until(deadline, hand.task)
+            await ended([hand.task], LET_GO_LIMIT)
+        if self._publication is not None:
+            await _until(deadline, self._publication)
+            await ended([self._publication], LET_GO_LIMIT)
+        self._stopped_since.clear()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _until(deadline: float, task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task}, timeout=max(0.0, deadline - _now()))
 
 
 def _first(unsent: dict[Outgoing, str]) -> int:

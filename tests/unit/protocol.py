@@ -277,7 +277,11 @@ class Member:
                 found += more
         if found:
             self.fetched_in, self.fetched_after = self.epoch, self.stops
-            self.offering = self.world.loop.create_task(self.worker.offer(found))
+            self.offering = self.world.loop.create_task(self._hand_over(found))
+
+    async def _hand_over(self, found: list[Record]) -> None:
+        await self.call("hand over", lambda: None)  # the subscriber is between the two, and anything may happen
+        await self.worker.offer(found)
 
 
 class World:

@@ -25,7 +25,7 @@ STEPS, RUNS = 50, 1150
 ENOUGH = 50_000
 """Events in all."""
 
-STAGES = ("read", "write", "commit", "publish", "offsets")
+STAGES = ("hand over", "read", "write", "commit", "publish", "offsets")
 
 numbers = st.integers(0, 99)
 
@@ -90,9 +90,9 @@ class Orderly(RuleBasedStateMachine):
 
     @rule(to=st.sampled_from(STAGES))
     def drive(self, to: str) -> None:
-        """Bring everyone to the same stage, where what comes next decides."""
-        self.poll(0, True)
+        """Bring everyone to the same stage, with all that a worker takes in hand, where what comes next decides."""
         for _ in range(20):
+            self.poll(0, True)
             for call in self.calls():
                 if call in self.world.calls and STAGES.index(call.name) < STAGES.index(to):
                     self.world.serve(call, "ok")

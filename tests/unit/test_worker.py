@@ -317,20 +317,97 @@ async def test_a_stopped_partition_that_is_taken_away_is_no_longer_told_of_nor_m
 
 
 @pytest.mark.rule("R6.75")
-async def test_on_the_order_to_stop_the_batch_in_hand_is_finished_and_nothing_else_begun() -> None:
+async def test_on_the_order_to_stop_the_batches_in_hand_are_finished_and_nothing_else_begun() -> None:
     async with bench() as at:
         at.publisher.open.clear()
         await at.offer(record(0))
         await until(lambda: at.publisher.asked)
         await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.offer(record(2))
         finishing = asyncio.create_task(at.worker.finish())
         await asyncio.sleep(0)
         at.publisher.open.set()
         await finishing
-        await at.offer(record(2))
+        await at.offer(record(3))
         await until(at.worker._queue.empty)
         await until(lambda: at.worker._in_hand is None)
-    assert (at.publisher.published, at.intake.committed) == ([0], [{0: 1}])
+    assert (at.publisher.published, at.intake.committed) == ([0, 1], [{0: 1}, {0: 2}])
+
+
+async def test_while_answers_are_published_the_next_batch_is_processed_and_its_answers_wait_for_them() -> None:
+    processed: list[int] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        processed.extend(record.position.offset for record in records)
+        return await at_once(records, gate)
+
+    async with bench(process) as at:
+        at.publisher.open.clear()
+        for offset in range(3):
+            await at.offer(record(offset))
+        await until(lambda: processed == [0, 1])
+        assert (at.publisher.asked, at.worker._queue.qsize()) == (1, 1)
+        at.publisher.open.set()
+        await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 3}])
+    assert at.publisher.published == [0, 1, 2]
+
+
+async def test_what_was_processed_while_its_partition_stopped_is_not_published_but_read_again() -> None:
+    async with bench() as at:
+        at.publisher.refused = {0}
+        at.publisher.open.clear()
+        await at.offer(record(0), record(10, 1))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1), record(11, 1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        at.publisher.open.set()
+        await until(lambda: {1: 12} in at.intake.committed)
+        assert 1 not in at.publisher.published
+        at.publisher.refused = set()
+        await until(lambda: "resume 0" in at.intake.did)
+    assert at.intake.did == ["pause 0", "rewind 0 to 1", "resume 0"]
+    assert {0: 2} not in at.intake.committed
+
+
+@pytest.mark.parametrize("end", ["revoked", "finish"])
+async def test_behind_an_answer_that_fails_while_all_is_let_go_nothing_is_published_or_committed(end: str) -> None:
+    async with bench() as at:
+        at.publisher.refused = {0}
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        ending = asyncio.create_task(getattr(at.worker, end)())
+        await asyncio.sleep(0)
+        at.publisher.open.set()
+        await ending
+    assert (at.publisher.published, at.intake.committed, at.intake.did) == ([], [], [])
+
+
+@pytest.mark.parametrize("where", ["publisher", "rooms"])
+async def test_an_unforeseen_error_stops_for_good_after_what_can_still_be_published(where: str) -> None:
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        if where == "rooms" and records[0].position.offset == 1:
+            raise KeyError("Ada Example")
+        return await at_once(records, gate)
+
+    async def publish(records: Sequence[Outgoing], *, probe: bool = False) -> dict[Outgoing, str]:
+        raise KeyError("Ada Example")
+
+    async with bench(process) as at:
+        if where == "publisher":
+            at.publisher.publish = publish  # type: ignore[method-assign]
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await at.offer(record(1))
+        await until(lambda: "worker" in at.health.missing)
+        at.publisher.open.set()
+        await until(lambda: where == "publisher" or bool(at.intake.committed))
+        await at.offer(record(2))
+    assert at.health.missing["worker"].startswith("stopped: unexpected KeyError; ")
+    assert at.intake.committed == ([{0: 1}] if where == "rooms" else [])
 
 
 @pytest.mark.rule("R6.76")
@@ -372,12 +449,14 @@ async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives
         await at.offer(record(0))
         await until(lambda: at.publisher.asked)
         await at.offer(record(1))
-        waiting = asyncio.create_task(at.offer(record(2)))
+        await until(at.worker._queue.empty)
+        await at.offer(record(2))
+        waiting = asyncio.create_task(at.offer(record(3)))
         await until(lambda: at.intake.kept_alive > 2)
         assert not waiting.done()
         at.publisher.open.set()
         await waiting
-        await until(lambda: len(at.intake.committed) == 3)
+        await until(lambda: len(at.intake.committed) == 4)
 
 
 def test_records_are_split_by_their_bytes_in_order_and_a_larger_one_is_a_part_of_its_own() -> None:
