@@ -16,8 +16,8 @@ from app.consumer.requester import Inbound, Outbound, Requester, open_requester
 from app.main import create_app
 from app.settings import Settings
 
-PATIENCE = 30.0
-"""Seconds after which what is awaited is taken as never coming."""
+PATIENCE = 120.0
+"""Seconds after which what is awaited is taken as never coming: long, for machines that have other work."""
 
 BODY: dict[str, Any] = {
     "firstName": "Ada",

@@ -24,7 +24,7 @@ from app.settings import Settings
 from devstack.servers.waiting import free_port
 from tests.faults.broker_side import all_answered, answers, committed, foreign
 from tests.faults.conftest import Ours, ours, own  # noqa: F401 - fixtures
-from tests.support import plain, until
+from tests.support import PATIENCE, plain, until
 
 BIN = Path(sys.executable).parent
 WORKER = (str(BIN / "patient-upsert"), "run")
@@ -75,7 +75,7 @@ class Process:
         """Its exit code after this signal, and the seconds it took."""
         began = time.monotonic()
         self.child.send_signal(number)
-        code = await asyncio.to_thread(self.child.wait, 30)
+        code = await asyncio.to_thread(self.child.wait, PATIENCE)
         return code, time.monotonic() - began
 
 
@@ -189,7 +189,7 @@ async def test_faststreams_own_command_runs_the_worker(settings: Settings) -> No
 
 def refusal(environ: Mapping[str, str]) -> tuple[int, list[str]]:
     """Exit code and lines of a worker that cannot start."""
-    done = subprocess.run(WORKER, env=environ, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(WORKER, env=environ, capture_output=True, timeout=PATIENCE, check=False)
     assert done.stdout == b""
     return done.returncode, done.stderr.decode().splitlines()
 
