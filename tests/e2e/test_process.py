@@ -17,6 +17,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import asyncpg
 import orjson
 import pytest
 
@@ -106,9 +107,20 @@ async def test_on_sigterm_under_load_the_batch_in_hand_is_finished_and_the_next_
 ) -> None:
     settings = settings.model_copy(update={"batch_max_records": 100})
     places = await foreign(settings).send(settings, *(plain(f"cus_{number % 200}") for number in range(6000)))
+    database = await asyncpg.connect(settings.database_url.get_secret_value())
+    await database.execute("begin; lock table requests in exclusive mode")
+
+    async def in_hand() -> bool:
+        waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        return bool(await database.fetch(waiting))
+
     async with process(settings) as worker:
-        await until(lambda: busy(worker))
-        code, seconds = await worker.stopped()
+        await until(in_hand)
+        stopping = asyncio.create_task(worker.stopped())
+        await asyncio.sleep(0)  # the signal is sent
+        await database.execute("rollback")
+        code, seconds = await stopping
+    await database.close()
     assert code == 0
     assert seconds < STOP_LIMIT
     given = await answers(settings)
