@@ -18,7 +18,8 @@ from tests.faults.matrix.cases.postgres import admin
 from tests.faults.matrix.world import PATIENCE, NotRun, World
 from tests.support import until
 
-LIMIT = 20.0
+LIMIT = 60.0
+WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 def control_of(world: World) -> Control:
@@ -125,9 +126,9 @@ async def session(world: World) -> None:
             await holder.execute("lock table requests in exclusive mode")
 
             async def in_the_database() -> bool:
-                return bool(await world.query("select from pg_locks where not granted"))
+                return bool(await world.query(WAITING))
 
-            await until(in_the_database)
+            await until(in_the_database, PATIENCE)
             sleeper.child.send_signal(signal.SIGSTOP)
             await world.start()
             await waits(world, '"assigned"')
