@@ -25,7 +25,7 @@ from app.settings import Settings
 from devstack.servers.waiting import free_port
 from tests.faults.broker_side import all_answered, answers, committed, foreign
 from tests.faults.conftest import Ours, ours, own  # noqa: F401 - fixtures
-from tests.support import PATIENCE, plain, until
+from tests.support import PATIENCE, plain, until, waits_for_a_lock
 
 BIN = Path(sys.executable).parent
 WORKER = (str(BIN / "patient-upsert"), "run")
@@ -109,13 +109,8 @@ async def test_on_sigterm_under_load_the_batch_in_hand_is_finished_and_the_next_
     places = await foreign(settings).send(settings, *(plain(f"cus_{number % 200}") for number in range(6000)))
     database = await asyncpg.connect(settings.database_url.get_secret_value())
     await database.execute("begin; lock table requests in exclusive mode")
-
-    async def in_hand() -> bool:
-        waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        return bool(await database.fetch(waiting))
-
     async with process(settings) as worker:
-        await until(in_hand)
+        await until(lambda: waits_for_a_lock(settings))
         stopping = asyncio.create_task(worker.stopped())
         await asyncio.sleep(0)  # the signal is sent
         await database.execute("rollback")
