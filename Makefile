@@ -4,6 +4,7 @@ SERVERS ?= embedded
 PG ?= 18
 KEEP ?=
 JOBS ?= 2
+MINUTES ?= 15
 ARGS ?=
 # The first of these that is Python 3.11 to 3.13.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test faults check format lock contracts rules readme errors clean
+.PHONY: help setup demo test faults soak check format lock contracts rules readme errors clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,8 +33,11 @@ demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (K
 test: setup ## the whole suite (SERVERS=embedded|docker|env, PG=15|16|17|18, JOBS=2, ARGS='-k name')
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-faults: setup ## break real servers and workers under load, and judge what is left (CASE=name, SEED=n)
+faults: setup ## break real servers and workers under load, and judge what is left (CASE=name, SEED=n or 1,2,3)
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m tests.faults.matrix $(CASE) $(if $(SEED),--seed $(SEED))
+
+soak: setup ## full load and random faults for minutes; nothing lost, memory steady (MINUTES=15, SEED=n)
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: setup ## lint, format, types, imports
 	@$(BIN)/ruff check

@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.consumer.topics import create_topics
 from app.settings import Settings
 from app.store.migrate import migrate
 from devstack.servers import Servers, servers
+from tests.faults.broker_side import make_topics
 from tests.support import with_database
 
 
@@ -50,7 +50,7 @@ async def database_url(shared: Servers, template: str) -> AsyncIterator[str]:
 async def settings(shared: Servers, database_url: str) -> Settings:
     """Settings with topics, group and database of the test's own; the topics exist."""
     own = own_settings(shared.kafka, database_url)
-    await create_topics(own)
+    await make_topics(own)
     return own
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import orjson
 from faststream.asgi import AsgiFastStream
 
@@ -16,8 +17,8 @@ from app.consumer.requester import Inbound, Outbound, Requester, open_requester
 from app.main import create_app
 from app.settings import Settings
 
-PATIENCE = 30.0
-"""Seconds after which what is awaited is taken as never coming."""
+PATIENCE = 120.0
+"""Seconds after which what is awaited is taken as never coming: long, for machines that have other work."""
 
 BODY: dict[str, Any] = {
     "firstName": "Ada",
@@ -77,6 +78,19 @@ async def until(condition: Callable[[], Awaitable[Any]] | Callable[[], Any], pat
             if value:
                 return value
             await asyncio.sleep(0.02)
+
+
+async def waits_for_a_lock(settings: Settings) -> bool:
+    """Whether somebody waits for a lock in this database.
+
+    Asked over a connection of its own: inside a transaction, PostgreSQL would tell what it told the first time.
+    """
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        return bool(await connection.fetch(waiting))
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

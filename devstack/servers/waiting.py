@@ -85,11 +85,8 @@ class Together:
             node.resume()
 
 
-_given: set[int] = set()
-
-
 def free_port() -> int:
-    """A port that nobody listens on, another one each time.
+    """A TCP port that nobody listens on, another one each time, also in other processes that ask here.
 
     Below the range from which systems take ports for outgoing connections: a client that tries to reach a stopped
     server could otherwise be given that very port as its own, and the server could not come back.
@@ -98,9 +95,23 @@ def free_port() -> int:
         port = random.randint(10_000, 32_000)  # noqa: S311 - not a secret
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
-            if port not in _given:
-                _given.add(port)
-                return port
+            _hold(port)
+            return port
+
+
+def _hold(port: int) -> None:
+    """Keep the UDP port of the same number until this process ends: the sign that the TCP port is given away.
+
+    Of processes that choose at the same time only one gets it, and no file is left by those that die. OSError: another
+    process has it.
+    """
+    holder = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        holder.bind((HOST, port))
+    except OSError:
+        holder.close()
+        raise
+    holder.detach()  # its number goes with this process, and no object complains that it was not closed
 
 
 def kafka_answers(host: str, port: int) -> bool:

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from devstack.servers import Control, Servers, servers
+from tests.support import PATIENCE, until
 
 OURS = pytest.mark.servers("embedded", "docker")  # those that can be stopped
 
@@ -23,8 +24,14 @@ async def new_topic(bootstrap: str, replicas: int = 1) -> str:
     name = f"topic-{uuid4().hex}"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
+
+    async def made() -> bool:
+        """Refused as long as a node of several is not yet known to the others."""
+        response: Any = await admin.create_topics([NewTopic(name, 1, replicas)])
+        return bool(response.topic_errors[0][1] == 0)
+
     try:
-        await admin.create_topics([NewTopic(name, 1, replicas)])
+        await until(made)
     finally:
         await admin.close()
     return name
@@ -43,7 +50,7 @@ async def first_record(bootstrap: str, topic: str) -> bytes | None:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return (await consumer.getone()).value
     finally:
         await consumer.stop()
@@ -51,7 +58,7 @@ async def first_record(bootstrap: str, topic: str) -> bytes | None:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(url, timeout=PATIENCE)
     try:
         yield connection
     finally:
@@ -114,7 +121,7 @@ async def test_postgres_keeps_address_and_data(own_servers: Servers, end: Callab
         await connection.execute("insert into kept values (7)")
     await end(own_servers.postgres_control)
     with pytest.raises(OSError):  # noqa: PT011 - refused, or reset by Docker's proxy
-        await asyncpg.connect(own_servers.database_url, timeout=10)
+        await asyncpg.connect(own_servers.database_url, timeout=PATIENCE)
     await asyncio.to_thread(own_servers.postgres_control.start)
     async with connected(own_servers.database_url) as connection:
         assert await connection.fetchval("select value from kept") == 7

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import asyncpg
 import orjson
 import pytest
 
@@ -24,7 +25,7 @@ from app.settings import Settings
 from devstack.servers.waiting import free_port
 from tests.faults.broker_side import all_answered, answers, committed, foreign
 from tests.faults.conftest import Ours, ours, own  # noqa: F401 - fixtures
-from tests.support import plain, until
+from tests.support import PATIENCE, plain, until, waits_for_a_lock
 
 BIN = Path(sys.executable).parent
 WORKER = (str(BIN / "patient-upsert"), "run")
@@ -75,7 +76,7 @@ class Process:
         """Its exit code after this signal, and the seconds it took."""
         began = time.monotonic()
         self.child.send_signal(number)
-        code = await asyncio.to_thread(self.child.wait, 30)
+        code = await asyncio.to_thread(self.child.wait, PATIENCE)
         return code, time.monotonic() - began
 
 
@@ -106,9 +107,15 @@ async def test_on_sigterm_under_load_the_batch_in_hand_is_finished_and_the_next_
 ) -> None:
     settings = settings.model_copy(update={"batch_max_records": 100})
     places = await foreign(settings).send(settings, *(plain(f"cus_{number % 200}") for number in range(6000)))
+    database = await asyncpg.connect(settings.database_url.get_secret_value())
+    await database.execute("begin; lock table requests in exclusive mode")
     async with process(settings) as worker:
-        await until(lambda: busy(worker))
-        code, seconds = await worker.stopped()
+        await until(lambda: waits_for_a_lock(settings))
+        stopping = asyncio.create_task(worker.stopped())
+        await asyncio.sleep(0)  # the signal is sent
+        await database.execute("rollback")
+        code, seconds = await stopping
+    await database.close()
     assert code == 0
     assert seconds < STOP_LIMIT
     given = await answers(settings)
@@ -189,7 +196,7 @@ async def test_faststreams_own_command_runs_the_worker(settings: Settings) -> No
 
 def refusal(environ: Mapping[str, str]) -> tuple[int, list[str]]:
     """Exit code and lines of a worker that cannot start."""
-    done = subprocess.run(WORKER, env=environ, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(WORKER, env=environ, capture_output=True, timeout=PATIENCE, check=False)
     assert done.stdout == b""
     return done.returncode, done.stderr.decode().splitlines()
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.error import HTTPError, URLError
@@ -15,21 +14,17 @@ from urllib.request import urlopen
 import psutil
 
 from devstack.servers import Servers
+from devstack.servers.reaper import family, send
+from devstack.servers.waiting import free_port
 from tests.readme import README, ROOT, written
 from tests.support import until
 
-COMMAND_SECONDS = 60
+COMMAND_SECONDS = 240
 
 
 def blocks() -> list[str]:
     """The fenced shell commands, in their order."""
     return re.findall(r"^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def is_ready(port: int) -> bool:
@@ -84,8 +79,7 @@ async def shell(block: str, environment: dict[str, str]) -> AsyncIterator[asynci
     try:
         yield process
     finally:
-        for left in [*psutil.Process(process.pid).children(recursive=True)] if process.returncode is None else []:
-            left.kill()
         if process.returncode is None:
-            process.kill()
+            for member in family(psutil.Process(process.pid)):
+                send(member, signal.SIGKILL)
             await process.wait()

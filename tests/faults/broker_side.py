@@ -31,7 +31,8 @@ from app.settings import Settings
 from app.waiting import within
 from tests.support import PATIENCE, Answered, answered, until
 
-LIMIT = 20.0
+LIMIT = 60.0
+"""Seconds for one question to the broker."""
 
 
 async def everything(settings: Settings, topic: str) -> list[Inbound]:
@@ -110,7 +111,7 @@ async def until_committed(settings: Settings, **expected: int) -> None:
 
 
 def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers, "log_level": 0})
 
 
 async def _done(settings: Settings, begin: Callable[[AdminClient], Future[Any]]) -> Any:
@@ -217,7 +218,7 @@ class Foreign:
             self.producer.produce(
                 settings.request_topic, request.value, request.key, headers=headers, on_delivery=noting(number), **where
             )
-        await asyncio.to_thread(self.producer.flush, LIMIT)
+        assert await asyncio.to_thread(self.producer.flush, PATIENCE) == 0, "requests were never acknowledged"
         return [placed[number] for number in range(len(requests))]
 
 

@@ -21,7 +21,7 @@ from devstack.servers import Control
 from tests.faults.broker_side import all_answered, answers, deny, everything, foreign, log_lines, permit
 from tests.faults.conftest import Ours
 from tests.faults.test_servers_away import assert_in_order, assert_one_line_a_change
-from tests.support import page, plain, ready, running, until
+from tests.support import page, plain, ready, running, until, waits_for_a_lock
 
 AWAY_SECONDS = 30.0
 
@@ -122,14 +122,7 @@ async def test_postgres_restarted_in_the_middle_of_a_batch_costs_no_request(ours
         await holder.execute("begin")
         await holder.execute("select from patients for update")
         behind = await producer.send(own, *map(request, range(40, 120)))
-
-        async def in_the_middle() -> bool:
-            asked = (
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            )
-            return bool(await holder.fetchval(asked))
-
-        await until(in_the_middle)
+        await until(lambda: waits_for_a_lock(own))
         await asyncio.to_thread(ours.postgres.kill)
         await asyncio.to_thread(ours.postgres.start)
         given = await all_answered(own, *first, *behind)

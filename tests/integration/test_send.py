@@ -152,7 +152,7 @@ async def test_stopped_in_the_middle_and_gone_on_with_nothing_is_sent_twice(sett
     kept = tmp_path / "patients.csv.sent"
     async with running(settings) as app:
         await ready(app)
-        async with sending(settings, path, *MAP, "--rate", "500") as process:
+        async with sending(settings, path, *MAP, "--rate", "100") as process:
             await until(kept.exists)
             process.send_signal(signal.SIGINT)
             stopped = await ended(process)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,10 +16,12 @@ import app.store.transaction
 from app.errors import Conflict, DataFault, Transient
 from app.model import Known, Position, Writes
 from app.store import Store, open_store
+from devstack.servers.waiting import HOST, free_port
 from tests.integration.store_rows import admin, answer, customer, key, known, patient, stored, with_rows
 
 LIMIT = 0.3
-ENOUGH = 5.0
+ENOUGH = 20.0
+"""Seconds: less than the limit of a statement, so that a limit which is not `LIMIT` shows."""
 
 
 @asynccontextmanager
@@ -248,6 +249,7 @@ async def test_waiting_for_a_free_connection_has_an_end(store: Store, monkeypatc
     async with store.transaction():
         with pytest.raises(Transient, match=r"^postgres: no answer in time$"):
             await store.check()
+    monkeypatch.undo()  # a busy machine may need longer than this limit
     await store.check()
 
 
@@ -265,8 +267,8 @@ class Wire:
     @asynccontextmanager
     async def laid(self) -> AsyncIterator[str]:
         """The URL of this end."""
-        async with await asyncio.start_server(self._connected, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        port = free_port()  # nobody else gets it while it is not laid
+        async with await asyncio.start_server(self._connected, HOST, port):
             netloc = self._target.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
             try:
                 yield urlunsplit(self._target._replace(netloc=netloc))
@@ -325,18 +327,19 @@ HANGING: dict[str, Callable[[Store], Awaitable[object]]] = {
 async def test_a_server_that_hangs_costs_no_more_than_the_limit(
     database_url: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    for module, name in (
-        (app.store.transaction, "STATEMENT_SECONDS"),
-        (app.store.transaction, "ROLLBACK_SECONDS"),
-        (app.store.pool, "ACQUIRE_SECONDS"),
-        (app.store.pool, "CLOSE_SECONDS"),
-    ):
-        monkeypatch.setattr(module, name, LIMIT)
     wire = Wire(database_url)
 
     def hang_at(this: str) -> None:
-        if moment == this:
-            wire.flowing.clear()
+        if moment != this:
+            return
+        wire.flowing.clear()
+        for module, name in (
+            (app.store.transaction, "STATEMENT_SECONDS"),
+            (app.store.transaction, "ROLLBACK_SECONDS"),
+            (app.store.pool, "ACQUIRE_SECONDS"),
+            (app.store.pool, "CLOSE_SECONDS"),
+        ):
+            monkeypatch.setattr(module, name, LIMIT)
 
     async def attempt(store: Store) -> None:
         async with store.transaction() as transaction:
@@ -351,25 +354,23 @@ async def test_a_server_that_hangs_costs_no_more_than_the_limit(
                 await transaction.commit()
             hang_at("rollback")
 
-    start = time.monotonic()
-    async with wire.laid() as url:
-        async with store_of(url) as store:
-            hang_at("connect")
-            if moment != "connect":
-                await store.check()
-            hang_at("begin")
-            (failure,) = await asyncio.gather(attempt(store), return_exceptions=True)
-            if moment in ("rollback", "close"):
-                assert failure is None
-            else:
-                assert isinstance(failure, Transient)
-                assert "no answer in time" in str(failure)
-                assert_silent(failure)
-            if moment != "close":
-                wire.flowing.set()
-                await store.check()
-            hang_at("close")
-        assert time.monotonic() - start < ENOUGH
+    async with wire.laid() as url, asyncio.timeout(ENOUGH), store_of(url) as store:
+        hang_at("connect")
+        if moment != "connect":
+            await store.check()
+        hang_at("begin")
+        (failure,) = await asyncio.gather(attempt(store), return_exceptions=True)
+        if moment in ("rollback", "close"):
+            assert failure is None
+        else:
+            assert isinstance(failure, Transient)
+            assert "no answer in time" in str(failure)
+            assert_silent(failure)
+        if moment != "close":
+            wire.flowing.set()
+            monkeypatch.undo()
+            await store.check()
+        hang_at("close")
 
 
 @pytest.mark.rule("R7.14")
@@ -382,7 +383,7 @@ async def test_a_store_opened_while_the_server_is_away_works_once_it_is_there(da
             await store.check()
         assert_silent(caught.value)
         port = urlsplit(url).port
-        server = await asyncio.start_server(wire._connected, "127.0.0.1", port)
+        server = await asyncio.start_server(wire._connected, HOST, port)
         await store.check()
         server.close()
         wire.cut()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 import pytest
 
@@ -11,6 +9,7 @@ from app.model import Writes
 from app.store import open_store
 from app.store.rows import query
 from tests.integration.store_rows import admin, answer, customer, key, known, patient, stored, with_rows
+from tests.support import until
 
 ROWS = 20_000
 ASKED = 100
@@ -85,7 +84,8 @@ async def test_a_connection_opened_on_empty_tables_stays_fast_as_they_fill(datab
 
 async def counted(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, tuple[int, int]]:
     """Scans of a whole table, and index entries read, of each table; once the closed connection has reported them."""
-    for _ in range(100):
+
+    async def reported() -> dict[str, tuple[int, int]]:
         await connection.execute("select pg_stat_clear_snapshot()")
         rows = await connection.fetch(
             """
@@ -96,8 +96,10 @@ async def counted(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, t
         )
         if rows and all(row["written"] for row in rows):
             return {row["relname"]: (row["seq_scan"], row["read"]) for row in rows}
-        await asyncio.sleep(0.05)
-    raise AssertionError("no statistics arrived")
+        return {}
+
+    found: dict[str, tuple[int, int]] = await until(reported)
+    return found
 
 
 EXPECTED = {

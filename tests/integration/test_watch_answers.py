@@ -24,12 +24,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 import app.consumer.follow
 from app.consumer.follow import Follower
-from app.consumer.topics import create_topics
 from app.errors import SetupNeeded
 from app.model import Record
 from app.settings import Settings
 from devstack.servers import Servers
 from tests.conftest import own_settings
+from tests.faults.broker_side import make_topics
 from tests.support import PATIENCE, ask, asking, plain, until
 
 COMMAND = Path(sys.executable).with_name("patient-upsert")
@@ -203,7 +203,7 @@ async def test_topics_that_are_made_later_are_read_from_their_beginning(shared: 
     following = follower(settings)
     with pytest.raises(SetupNeeded, match=r"is missing; run: patient-upsert setup"):
         await following.poll()
-    await create_topics(settings)
+    await make_topics(settings)
     await produce(settings, settings.failed_topic, partition=1)
     (record,) = await collected(following, 1)
     await following.close()

@@ -62,7 +62,7 @@ class Proxy:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.wait(ways)
+            await asyncio.gather(*ways, return_exceptions=True)  # asyncio complains of errors that nobody looks at
             writer.transport.abort()
             back.close()  # in order: the server still reads what was passed on
 

@@ -1,9 +1,10 @@
-"""The verdicts as a table, and docs/guarantees.md, whose rows each keep the date and seed of their last run."""
+"""The verdicts as a table, and docs/guarantees.md, where each row sums the runs of the last command that played it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,34 +24,39 @@ def columns() -> tuple[str, ...]:
     return _COLUMNS
 
 
-def cells(result: Result) -> list[str]:
-    """The row of a result."""
-    name = result.case.fault, result.case.name
-    if result.not_run is not None:
-        return [*name, f"not run: {result.not_run}", *[""] * 6]
-    found = result.broken
-    others = sum(found.values()) - found[Broken.LOST] - found[Broken.DOUBLED] + (result.trouble is not None)
-    counts = result.requests, found[Broken.LOST], found[Broken.DOUBLED], others, result.repeated
-    return [*name, *map(str, counts), _seconds(result.first_answer), _seconds(result.full_rate)]
+def cells(*runs: Result) -> list[str]:
+    """The row of a case: its runs summed, and of the times the slowest."""
+    played = [run for run in runs if run.not_run is None]
+    name = runs[0].case.fault, runs[0].case.name
+    if not played:
+        return [*name, f"not run: {runs[0].not_run}", *[""] * 6]
+    found = sum((run.broken for run in played), Counter[Broken]())
+    others = found.total() - found[Broken.LOST] - found[Broken.DOUBLED] + sum(run.trouble is not None for run in played)
+    requests, repeated = sum(run.requests for run in played), sum(run.repeated for run in played)
+    counts = requests, found[Broken.LOST], found[Broken.DOUBLED], others, repeated
+    return [
+        *name,
+        *map(str, counts),
+        _slowest(run.first_answer for run in played),
+        _slowest(run.full_rate for run in played),
+    ]
 
 
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} s"
+def _slowest(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{max(known):.1f} s" if known else ""
 
 
 def write(results: Sequence[Result], page: Path = PAGE) -> None:
-    """Put these rows into the page; rows of other cases stay."""
+    """Put the rows of these cases into the page, each the sum of its runs here; rows of other cases stay."""
     before, _, table = page.read_text().partition(HEAD)
     rows = {match[1]: match[0] for match in re.finditer(r"^\|[^|]*\| `([\w-]+)` \|.*$", table, re.MULTILINE)}
     today = datetime.now(UTC).date().isoformat()
-    for result in results:
-        fault, name, *rest = cells(result)
-        runs = _runs(rows.get(name))
-        rows[name] = f"| {' | '.join([fault, f'`{name}`', *rest, str(result.seed), today, str(runs)])} |"
-    head = " | ".join([*_COLUMNS, "seed", "date", "runs"])
+    for name in dict.fromkeys(result.case.name for result in results):
+        runs = [result for result in results if result.case.name == name]
+        fault, _, *rest = cells(*runs)
+        seeds = ", ".join(str(run.seed) for run in runs)
+        rows[name] = f"| {' | '.join([fault, f'`{name}`', *rest, seeds, today, str(len(runs))])} |"
+    head = " | ".join([*_COLUMNS, "seeds", "date", "runs"])
     line = "|".join(["---", "---", *["--:"] * (len(_COLUMNS) + 1)])
     page.write_text(f"{before}{HEAD}\n| {head} |\n|{line}|\n" + "\n".join(rows.values()) + "\n")
-
-
-def _runs(row: str | None) -> int:
-    return 1 if row is None else int(row.rstrip(" |").rpartition("|")[2]) + 1

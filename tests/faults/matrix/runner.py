@@ -63,7 +63,7 @@ async def _run_group(board: Board, needs: Needs, cases: Sequence[Case], seed: in
     if not chosen:
         return
     try:
-        async with _serving(needs) as (found, between):
+        async with serving(needs) as (found, between):
             room = asyncio.Semaphore(AT_ONCE[needs])
             with tempfile.TemporaryDirectory() as directory:
                 where = Path(directory)
@@ -74,7 +74,8 @@ async def _run_group(board: Board, needs: Needs, cases: Sequence[Case], seed: in
 
 
 @asynccontextmanager
-async def _serving(needs: Needs) -> AsyncIterator[tuple[Servers, Proxy | None]]:
+async def serving(needs: Needs) -> AsyncIterator[tuple[Servers, Proxy | None]]:
+    """Such servers, and the proxy before Kafka if there is to be one."""
     between = Proxy(0, random.Random(0)) if needs is Needs.PROXY else None
     settings = {} if needs is Needs.THREE else dict(GUARDED)  # voters would have to be given rights before they vote
     if between is not None:  # all clients follow the address that the broker gives

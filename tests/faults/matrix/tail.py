@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -94,16 +94,17 @@ class Tail:
 
     async def to_the_end(self, patience: float) -> None:
         """Read all that is there by now."""
-        ends = await asyncio.to_thread(self._ends)
+        ends = await asyncio.to_thread(self.ends, self._consumer)
+        assert await self.until(lambda: self.has_read(ends), patience), "the answers could not be read to their end"
 
-        def there() -> bool:
-            return all(self._next.get(place, 0) >= end for place, end in ends.items())
+    def has_read(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        """Whether all that lies before these ends has been read."""
+        return all(self._next.get(place, 0) >= end for place, end in ends.items())
 
-        assert await self.until(there, patience), "the answers could not be read to their end"
-
-    def _ends(self) -> dict[tuple[str, int], int]:
+    def ends(self, consumer: Consumer) -> dict[tuple[str, int], int]:
+        """The ends of all partitions by now, asked by this consumer."""
         return {
-            (place.topic, place.partition): self._consumer.get_watermark_offsets(place, timeout=30)[1]
+            (place.topic, place.partition): consumer.get_watermark_offsets(place, timeout=30)[1]
             for place in self._partitions
         }
 

@@ -222,7 +222,7 @@ class World:
 @asynccontextmanager
 async def world(servers: Servers, seed: int, directory: Path, **changes: object) -> AsyncIterator[World]:
     """Topics and a migrated database of its own, and nobody at work yet."""
-    settings = log_of(own_settings(servers.kafka, servers.database_url, batch_max_records=50, **changes))
+    settings = log_of(own_settings(servers.kafka, servers.database_url, **{"batch_max_records": 50, **changes}))
     name = settings.group_id
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"create database {name}")

@@ -23,6 +23,8 @@ from tests.faults.matrix.load import HOT, Asked, body, cloud_event, mixed, plain
 from tests.faults.matrix.world import PATIENCE, World
 
 REQUESTS = 1500
+REFUSING = "alter table patients add constraint poison check (city not like '%poison%')"
+"""Has the database refuse the first of `poisons`."""
 PARTITIONS = 3
 
 
@@ -80,12 +82,12 @@ async def reused(world: World) -> None:
     await two_at_work(world, shuffled(requests(), world.rng))
 
 
-def poisons(topic: str, number: int) -> tuple[Asked, ...]:
+def poisons(topic: str, number: int, prefix: str = "cus_") -> tuple[Asked, ...]:
     """What other workers choke on; the first is a value that the database refuses, which is a fault of ours."""
     data = body(number)
-    good = plain(topic, f"cus_{number % HOT}", data)
+    good = plain(topic, f"{prefix}{number % HOT}", data)
     # of a customer of its own: a later request in the same batch would heal it before it reaches the database
-    spoilt = plain(topic, f"cus_spoilt{number}", data | {"city": "Kanarienvogel poison"}, meant="failed")
+    spoilt = plain(topic, f"{prefix}spoilt{number}", data | {"city": "Kanarienvogel poison"}, meant="failed")
     bad = replace(good, meant="refused")
     return (
         spoilt,
@@ -102,7 +104,7 @@ def poisons(topic: str, number: int) -> tuple[Asked, ...]:
 
 async def poison(world: World) -> None:
     """Poison in every hundredth place, of each kind in turn."""
-    await world.execute("alter table patients add constraint poison check (city not like '%poison%')")
+    await world.execute(REFUSING)
     topic = world.settings.request_topic
 
     def requests() -> Iterator[Asked]:

@@ -16,9 +16,9 @@ from tests.faults.broker_side import configure, delete_topic, deny, expire, make
 from tests.faults.matrix.case import Case, Needs
 from tests.faults.matrix.cases.postgres import admin
 from tests.faults.matrix.world import PATIENCE, NotRun, World
-from tests.support import until
+from tests.support import until, waits_for_a_lock
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 def control_of(world: World) -> Control:
@@ -123,11 +123,7 @@ async def session(world: World) -> None:
         async with admin(world) as holder:
             await holder.execute("begin")
             await holder.execute("lock table requests in exclusive mode")
-
-            async def in_the_database() -> bool:
-                return bool(await world.query("select from pg_locks where not granted"))
-
-            await until(in_the_database)
+            await until(lambda: waits_for_a_lock(world.settings), PATIENCE)
             sleeper.child.send_signal(signal.SIGSTOP)
             await world.start()
             await waits(world, '"assigned"')

@@ -20,6 +20,7 @@ from tests.faults.matrix.proxy import proxy
 from tests.faults.matrix.world import PATIENCE, NotRun, World
 from tests.support import until
 
+DEADLOCKED = "select from pg_stat_database where datname = current_database() and deadlocks > 0"
 COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
 
 
@@ -188,12 +189,11 @@ async def deadlocks(world: World) -> None:
         await world.working()
         blocking = asyncio.create_task(in_the_way())
         await asyncio.sleep(20)
+        await until(lambda: world.query(DEADLOCKED), PATIENCE)
         blocking.cancel()
         await asyncio.wait({blocking})
         world.mark()
         await world.working(300)
-    (found,) = await world.query("select deadlocks from pg_stat_database where datname = current_database()")
-    assert found["deadlocks"] > 0, "there was no deadlock"
 
 
 async def disk_full(world: World) -> None:
