@@ -67,13 +67,17 @@ class Record:
         return f"Record({self.position.id})"
 
     @property
+    def topic(self) -> str:
+        """The topic in which it lies; FastStream asks for it by this name."""
+        return self.position.topic
+
+    @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        return (
-            len(self.key or b"")
-            + len(self.value or b"")
-            + sum(len(name) + len(value or b"") for name, value in self.headers)
-        )
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
 
 
 @quick

@@ -73,7 +73,9 @@ async def test_an_answer_lies_in_the_partition_in_which_the_client_itself_would_
     assert all(len(of_key) == 1 for of_key in places.values())
 
 
-async def test_what_a_topic_refuses_as_too_large_is_named_and_what_follows_it_comes_after_it(settings: Settings) -> None:
+async def test_what_a_topic_refuses_as_too_large_is_named_and_what_follows_it_comes_after_it(
+    settings: Settings,
+) -> None:
     await configure(settings, settings.completed_topic, max_message_bytes="300000")
     large = 1234
     records = [outgoing(settings, offset, size=400_000 if offset == large else 700) for offset in range(COUNT)]
