@@ -28,7 +28,9 @@ def understand(
     identity = identify(envelope, owner=owner, pattern=pattern)
     timestamp = envelope.position.timestamp
     made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
-    refusal = Refusal.merge(envelope.refusal, identity.refusal)
+    refusal = envelope.refusal
+    if identity.refusal is not None:
+        refusal = Refusal.merge(refusal, identity.refusal)
     data = None
     if envelope.readable:
         validated = validate(envelope.data, received_at=made)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -207,7 +207,7 @@ class _Listener(ConsumerRebalanceListener):
         self._broker.joined(assigned)
 
 
-async def parse(message: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:
+async def parse(message: Sequence[Any]) -> KafkaMessage:
     """A batch as FastStream wants it. Touches nothing: FastStream would swallow the error and the batch."""
     return KafkaMessage(raw_message=tuple(message), body=b"", consumer=_NoConsumer())
 
@@ -215,7 +215,9 @@ async def parse(message: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:
 async def decode(message: KafkaMessage) -> list[Record]:
     """The records of a batch as ours."""
     raws = message.raw_message
-    return [to_record(raw) for raw in (raws if isinstance(raws, tuple) else (raws,))]
+    if not isinstance(raws, tuple):
+        raws = (raws,)
+    return [raw if isinstance(raw, Record) else to_record(raw) for raw in raws]  # `Intake` gives ours
 
 
 class _NoConsumer:

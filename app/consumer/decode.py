@@ -48,14 +48,20 @@ def install() -> None:
 
 def to_record(raw: Any) -> Record:
     """The consumer record of aiokafka as ours."""
-    undecodable = bool(raw.headers) and raw.headers[0][0] is UNDECODABLE
-    return Record(
-        position=Position(raw.topic, raw.partition, raw.offset, raw.timestamp),
-        key=raw.key,
-        value=raw.value,
-        headers=() if undecodable else raw.headers,
-        undecodable=undecodable,
-    )
+    return _to_record(raw, raw)
+
+
+def as_records(value: bytes | None) -> bytes | None:
+    """The value as it is. A consumer that has this as its `value_deserializer` gives records that are ours already."""
+    return value
+
+
+def _to_record(of: Any, raw: Any) -> Record:
+    """The record `raw` of the partition `of`."""
+    headers = tuple(raw.headers)
+    undecodable = bool(headers) and headers[0][0] is UNDECODABLE
+    position = Position(of.topic, of.partition, raw.offset, raw.timestamp)
+    return Record(position, raw.key, raw.value, () if undecodable else headers, undecodable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +123,12 @@ class TolerantRecords:
 class TolerantPartition(PartitionRecords):
     """The records of one partition; tells their splitter how far they were read."""
 
-    def __init__(self, tp: Any, records: TolerantRecords, aborted: Any, fetch_offset: int, *options: Any) -> None:
-        super().__init__(tp, records, aborted, fetch_offset, *options)  # type: ignore[no-untyped-call]
+    def __init__(
+        self, tp: Any, records: TolerantRecords, aborted: Any, fetch_offset: int, key: Any, value: Any, *options: Any
+    ) -> None:
+        super().__init__(tp, records, aborted, fetch_offset, key, value, *options)  # type: ignore[no-untyped-call]
+        if value is as_records:  # a consumer record of aiokafka between its own and ours would double the cost
+            self._consumer_record = _to_record  # type: ignore[method-assign]
         records.position = lambda: int(self.next_fetch_offset)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from app.consumer.connection import connection
+from app.consumer.decode import as_records
 from app.settings import MEBIBYTE, Settings
 from app.telemetry import Health, Metrics, log
 from app.waiting import within
@@ -22,7 +23,8 @@ REBALANCE_MS: Final = 20_000
 """How long the group waits for a member to join again. Letting go takes one eight seconds at most (see worker.py)."""
 _NOWHERE: Final = TopicPartition("", -1)
 
-Found = dict[TopicPartition, list[ConsumerRecord[Any, Any]]]
+Found = dict[TopicPartition, list[Any]]
+"""Records of ours (see `as_records`), by partition."""
 
 
 class Intake(AIOKafkaConsumer):
@@ -47,6 +49,7 @@ class Intake(AIOKafkaConsumer):
             fetch_max_bytes=8 * MEBIBYTE,
             max_partition_fetch_bytes=MEBIBYTE,
             max_poll_records=settings.batch_max_records,
+            value_deserializer=as_records,
         )
         self._health, self._metrics = health, metrics
         self._wait_s = settings.batch_max_wait_ms / 1000
@@ -117,17 +120,18 @@ class Intake(AIOKafkaConsumer):
         """Records that expired before they were read are told apart from the gaps that transactions leave."""
         for partition, records in found.items():
             expected = self._next.get(partition)
-            self._next[partition] = records[-1].offset + 1
+            self._next[partition] = records[-1].position.offset + 1
             try:
                 if expected is None:
                     expected = await within(self.committed(partition), ASK_LIMIT)
-                if expected is None or expected >= records[0].offset:
+                first = records[0].position.offset
+                if expected is None or expected >= first:
                     continue
                 starts = await within(self.beginning_offsets([partition]), ASK_LIMIT)
             except (KafkaError, TimeoutError, AssertionError):
                 log.warning("gap_not_explained", partition=f"{partition.topic}/{partition.partition}")
                 continue
-            first_left = min(starts[partition], records[0].offset)
+            first_left = min(starts[partition], first)
             if first_left > expected:
                 self._metrics.expired.inc(first_left - expected)
                 log.error(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -14,9 +16,10 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.partitioner import murmur2
 
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
-from app.model import Answer, Position
+from app.model import Answer, Position, quick
 from app.response import answer_headers, letter_headers
 from app.settings import MEBIBYTE, Settings
 from app.waiting import ended, within
@@ -30,9 +33,16 @@ STOP_LIMIT: Final = 2.0
 CLOSE_LIMIT: Final = 1.0
 """The same when the worker stops."""
 LARGEST_RECORD: Final = 64 * MEBIBYTE
-"""The broker decides what is too large, so that one refusal looks like the other."""
+"""For clients that would decide themselves what is too large: the broker does, so that one refusal is as the other."""
 
 
+PIECE_BYTES: Final = 256 * 1024
+"""What goes to a partition at once, unless a single record is larger. A topic takes 1 MiB, if nobody set it lower."""
+SHORT_KEY: Final = 128
+"""Bytes of a key whose place is remembered."""
+
+
+@quick
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Outgoing:
     """One record to publish, and the place of the record that it answers."""
@@ -86,35 +96,45 @@ class Publisher:
         except (KafkaError, OSError, TimeoutError) as error:
             return dict.fromkeys(records, cause_of(error))
         failed = await self._without_topic(producer, records, probe=probe)
-        spoiled = await self._send(producer, [record for record in records if record not in failed], failed)
+        rest = [record for record in records if record not in failed] if failed else records
+        spoiled = await self._send(producer, _pieces(producer, rest), failed)
         if spoiled and self._producer is producer:
             self._producer = None
             self._close_later(producer)
         return failed
 
-    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Outgoing], failed: dict[Outgoing, str]) -> bool:
-        """Send these, add to `failed`, and say whether the producer may have lost count of what it sent."""
-        waiting: dict[Outgoing, asyncio.Future[Any]] = {}
-        unsent = list(reversed(records))
+    async def _send(self, producer: AIOKafkaProducer, pieces: Iterable[_Piece], failed: dict[Outgoing, str]) -> bool:
+        """Send these, add to `failed`, and say whether the producer may have lost count of what it sent.
+
+        A piece is acknowledged or refused as a whole. After one that was refused the broker takes no other of its
+        partition, whose sequence numbers would leave a gap: the order holds.
+        """
+        waiting: dict[asyncio.Future[Any], _Piece] = {}
+        unsent = deque(pieces)
+        known = len(failed)
         try:
             async with asyncio.timeout(PUBLISH_LIMIT):
                 while unsent:
-                    record = unsent[-1]
-                    waiting[record] = await producer.send(
-                        record.topic, record.value, key=record.key, headers=record.headers
-                    )
-                    unsent.pop()
-                await asyncio.wait(waiting.values()) if waiting else None
-        except (KafkaError, OSError, TimeoutError) as error:
-            failed.update(dict.fromkeys(unsent, cause_of(error)))
-        for record, future in waiting.items():
+                    future = await producer.send_batch(unsent[0].batch, unsent[0].topic, partition=unsent[0].partition)
+                    future.add_done_callback(_look_at)
+                    waiting[future] = unsent.popleft()
+                await asyncio.wait(waiting) if waiting else None
+        except (
+            KafkaError,
+            OSError,
+            TimeoutError,
+            AssertionError,
+        ) as error:  # which the client says of a lost partition
+            for piece in unsent:
+                failed.update(dict.fromkeys(piece.records, cause_of(error)))
+        for future, piece in waiting.items():
             if not future.done():
-                failed[record] = "kafka: no acknowledgement in time"
+                failed.update(dict.fromkeys(piece.records, "kafka: no acknowledgement in time"))
             elif (problem := future.exception()) is not None:
-                failed[record] = cause_of(problem, record.topic)
+                failed.update(dict.fromkeys(piece.records, cause_of(problem, piece.topic)))
                 if isinstance(problem, UnknownTopicOrPartitionError | TopicAuthorizationFailedError):
-                    self._missing.add(record.topic)
-        return any(record in failed for record in records)
+                    self._missing.add(piece.topic)
+        return len(failed) > known
 
     async def _without_topic(
         self, producer: AIOKafkaProducer, records: Sequence[Outgoing], *, probe: bool
@@ -134,6 +154,9 @@ class Publisher:
             except KafkaError as error:
                 self._missing.add(topic)
                 causes[topic] = cause_of(error, topic)
+        for topic in {record.topic for record in records} - causes.keys():
+            if not producer.client.cluster.partitions_for_topic(topic):  # gone while another was looked for
+                causes[topic] = f"topic {topic} is missing; run: patient-upsert setup"
         return {record: causes[record.topic] for record in records if record.topic in causes}
 
     async def probe(self, topics: Sequence[str]) -> dict[str, str]:
@@ -157,8 +180,7 @@ class Publisher:
                     **connection(self._settings),
                     acks="all",
                     enable_idempotence=True,
-                    max_request_size=LARGEST_RECORD,
-                    max_batch_size=256 * 1024,
+                    max_batch_size=PIECE_BYTES,
                 )
                 try:
                     await within(producer.start(), REQUEST_LIMIT_MS / 1000)
@@ -180,6 +202,69 @@ class Publisher:
             self._close_later(producer, CLOSE_LIMIT)
         if self._closing:
             await asyncio.wait(self._closing, timeout=2 * CLOSE_LIMIT)
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """Records that go to one partition together, made into bytes by aiokafka's compiled builder.
+
+    One `send` a record costs four times as much.
+    """
+
+    topic: str
+    partition: int
+    number: int
+    """How many pieces of its partition are before it."""
+    batch: Any
+    records: list[Outgoing] = field(default_factory=list)
+
+    def add(self, record: Outgoing) -> bool:
+        """Add this record, unless the piece is full. The first one always finds room."""
+        taken = self.batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+        if taken is not None:
+            self.records.append(record)
+        return taken is not None
+
+
+def _pieces(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Piece]:
+    """The records in pieces, those of a partition in their order; no partition waits for the second piece of another.
+
+    Keys are placed as every client does that uses murmur2; a record without key lies where its request lay, or near.
+    """
+    cluster = producer.client.cluster
+    topics = {record.topic for record in records}
+    every = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+    led = {topic: sorted(cluster.available_partitions_for_topic(topic)) or every[topic] for topic in topics}
+    last: dict[tuple[str, int], _Piece] = {}
+    pieces: list[_Piece] = []
+    for record in records:
+        topic, key = record.topic, record.key
+        place = record.position.partition if key is None else _hash(key)
+        partitions = led[topic] if key is None else every[topic]
+        partition = partitions[place % len(partitions)]
+        piece = last.get((topic, partition))
+        if piece is None or not piece.add(record):
+            piece = _Piece(topic, partition, piece.number + 1 if piece else 0, producer.create_batch())
+            piece.add(record)
+            last[topic, partition] = piece
+            pieces.append(piece)
+    return sorted(pieces, key=lambda piece: piece.number)
+
+
+def _hash(key: bytes) -> int:
+    """The place of a key, as kafka-clients counts."""
+    return _remembered_hash(key) if len(key) <= SHORT_KEY else murmur2(key) & 0x7FFFFFFF
+
+
+@lru_cache(maxsize=32 * 1024)
+def _remembered_hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Asyncio prints an error that nobody looks at, such as one that comes when nobody waits any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _close(producer: AIOKafkaProducer, limit: float) -> None:

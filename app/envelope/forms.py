@@ -27,6 +27,16 @@ LETTER_PATTERNS = {
 }
 _RFC3339 = re.compile(TIME_PATTERN)
 _LETTER_RULES = {name: re.compile(pattern) for name, pattern in LETTER_PATTERNS.items()}
+_OF_ANOTHER_TYPE = {
+    "specversion": FaultCode.WRONG_SPECVERSION,
+    "type": FaultCode.WRONG_TYPE,
+    "id": FaultCode.IDENTIFIER_INVALID,
+    "source": FaultCode.IDENTIFIER_INVALID,
+    "subject": FaultCode.CUSTOMER_INVALID,
+    "time": FaultCode.TIME_INVALID,
+}
+"""The attributes that are read, each with what one is called in an object that is no string."""
+_HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type", "time", "subject")}
 
 
 @dataclass(slots=True)
@@ -52,13 +62,13 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         )
     headers = HeaderMap(record.headers)
     faults = headers.faults
-    position = _letter_position(headers) or record.position
+    position = (_letter_position(headers) if headers.of_letter else None) or record.position
     value, unreadable = _read_value(record.value)
     if "ce_specversion" in headers:
-        event = _cloud_event(_Attributes.of_headers(headers), faults)
+        event = _cloud_event({name: headers.text(header) for name, header in _HEADERS.items()}, faults)
     elif _is_structured(headers, value):
         if unreadable is None and type(value) is dict:
-            event = _cloud_event(_Attributes.of_object(value, faults), faults)
+            event = _cloud_event(_attributes(value, faults), faults)
             value, unreadable = _data_of(value)
         else:  # declared to be an event, but it cannot be seen which
             event = _Event(id=None, source=None)
@@ -73,6 +83,8 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
     if named and event.subject and named != event.subject:
         mismatch = Refusal(ErrorCode.VALIDATION_FAILED, (Fault("/customer", FaultCode.CUSTOMER_MISMATCH),))
         refusal = Refusal.merge(refusal, mismatch)
+    if not readable:
+        refusal = Refusal.merge(refusal, unreadable)
     return Envelope(
         record=record,
         position=position,
@@ -86,7 +98,7 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         replayed_letter=position is not record.position,
         data=value if readable else None,
         readable=readable,
-        refusal=Refusal.merge(refusal, unreadable),
+        refusal=refusal,
         passed_on=headers.passed_on(),
     )
 
@@ -114,65 +126,42 @@ def _is_structured(headers: HeaderMap, value: Any) -> bool:
     return declared or (type(value) is dict and "specversion" in value)
 
 
-class _Attributes:
-    """The CloudEvents attributes, wherever they stood. One that is null counts as absent."""
-
-    __slots__ = ("_of",)
-
-    def __init__(self, of: dict[str, str | None]) -> None:
-        self._of = of
-
-    @classmethod
-    def of_headers(cls, headers: HeaderMap) -> _Attributes:
-        names = ("specversion", "id", "source", "type", "time", "subject")
-        return cls({name: headers.text(f"ce_{name}") for name in names if f"ce_{name}" in headers})
-
-    @classmethod
-    def of_object(cls, event: dict[str, Any], faults: list[Fault]) -> _Attributes:
-        codes = {
-            "specversion": FaultCode.WRONG_SPECVERSION,
-            "type": FaultCode.WRONG_TYPE,
-            "id": FaultCode.IDENTIFIER_INVALID,
-            "source": FaultCode.IDENTIFIER_INVALID,
-            "subject": FaultCode.CUSTOMER_INVALID,
-            "time": FaultCode.TIME_INVALID,
-        }
-        values: dict[str, str | None] = {}
-        for name, code in codes.items():
-            value = event.get(name)
-            if value is not None and not isinstance(value, str):
-                faults.append(Fault(f"/{name}", code))
-                value = ""  # faulty, which is not the same as absent
-            values[name] = value
-        return cls(values)
-
-    def __getitem__(self, name: str) -> str | None:
-        return self._of.get(name)
+def _attributes(event: dict[str, Any], faults: list[Fault]) -> dict[str, str | None]:
+    """The CloudEvents attributes of a structured event. One that is null counts as absent."""
+    values: dict[str, str | None] = {}
+    for name, code in _OF_ANOTHER_TYPE.items():
+        value = event.get(name)
+        if value is not None and not isinstance(value, str):
+            faults.append(Fault(f"/{name}", code))
+            value = ""  # faulty, which is not the same as absent
+        values[name] = value
+    return values
 
 
-def _cloud_event(attributes: _Attributes, faults: list[Fault]) -> _Event:
-    told = {fault.field for fault in faults}
+def _cloud_event(attributes: dict[str, str | None], faults: list[Fault]) -> _Event:
+    told = {fault.field for fault in faults} if faults else frozenset[str]()
 
     def fault(name: str, code: FaultCode) -> None:
         if f"/{name}" not in told:
             faults.append(Fault(f"/{name}", code))
 
-    if attributes["specversion"] != "1.0":
-        fault("specversion", FaultCode.WRONG_SPECVERSION)
-    if attributes["type"] != EVENT_TYPE:
-        fault("type", FaultCode.MISSING if attributes["type"] is None else FaultCode.WRONG_TYPE)
-    event = _Event(id=None, source=None, subject=attributes["subject"] or None)
-    for name in ("id", "source"):
-        value = attributes[name]
-        if value is None:
+    def given(name: str) -> str | None:
+        if (value := attributes[name]) is None:
             fault(name, FaultCode.MISSING)
         elif f"/{name}" not in told:
-            setattr(event, name, _identifier(name, value, faults))
-    if (time := attributes["time"]) is not None:
-        event.time = read_time(time)
-        if event.time is None:
+            return _identifier(name, value, faults)
+        return None
+
+    if attributes["specversion"] != "1.0":
+        fault("specversion", FaultCode.WRONG_SPECVERSION)
+    if (kind := attributes["type"]) != EVENT_TYPE:
+        fault("type", FaultCode.MISSING if kind is None else FaultCode.WRONG_TYPE)
+    id, source, time = given("id"), given("source"), None
+    if (written := attributes["time"]) is not None:
+        time = read_time(written)
+        if time is None:
             fault("time", FaultCode.TIME_INVALID)
-    return event
+    return _Event(id, source, subject=attributes["subject"] or None, time=time)
 
 
 def _plain_with_key(headers: HeaderMap, faults: list[Fault]) -> _Event:
@@ -202,11 +191,12 @@ def _identifier(name: str, value: str, faults: list[Fault]) -> str | None:
 
 def is_identifier(value: str) -> bool:
     """Whether this is 1 to 255 bytes of UTF-8 without control characters."""
+    if value.isascii():  # where what is not printable is a control character
+        return 1 <= len(value) <= MAX_IDENTIFIER and value.isprintable()
     try:
-        length = len(value) if value.isascii() else len(value.encode())
+        return len(value.encode()) <= MAX_IDENTIFIER and not _CONTROL.search(value)
     except UnicodeEncodeError:
         return False
-    return 1 <= length <= MAX_IDENTIFIER and not _CONTROL.search(value)
 
 
 def read_time(value: str) -> datetime | None:
@@ -214,7 +204,8 @@ def read_time(value: str) -> datetime | None:
     if not _RFC3339.fullmatch(value):
         return None
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        time = datetime.fromisoformat(value.upper())
+        return time if time.tzinfo is UTC else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -248,9 +239,7 @@ def _key_customer(key: bytes | None) -> str | None:
 
 
 def _letter_position(headers: HeaderMap) -> Position | None:
-    """Where a replayed dead letter first lay; None for any other record."""
-    if not any(f"{LETTER}{name}" in headers for name in _LETTER_RULES):
-        return None
+    """Where a replayed dead letter first lay; None when it does not say so rightly."""
     texts = {name: headers.text(f"{LETTER}{name}") or "" for name in _LETTER_RULES}
     wrong = [name for name, rule in _LETTER_RULES.items() if not rule.fullmatch(texts[name])]
     headers.faults.extend(Fault(f"/{LETTER}{name}", FaultCode.LETTER_INVALID) for name in wrong)

@@ -14,6 +14,8 @@ _READ = {
     **{name: f"/{name}" for name in ("content-type", "idempotency-key", "source", "authorization", *PASSED_ON)},
 }
 """The headers that are read, each with what a fault in it is called. Others may hold anything."""
+_PASSED_ON = frozenset(PASSED_ON)
+_LETTER = frozenset(name for name in _READ if name.startswith(LETTER))
 
 
 class HeaderMap:
@@ -24,11 +26,14 @@ class HeaderMap:
     def __init__(self, headers: Headers) -> None:
         self._values: dict[str, bytes | None] = {}
         self.faults: list[Fault] = []
+        values = self._values
         for name, value in headers:
-            lower = name.lower()
+            lower = name if name in _READ else name.lower()  # nearly all are written in lower case
             if lower not in _READ:
                 continue
-            if self._values.setdefault(lower, value) != value:
+            if lower not in values:
+                values[lower] = value
+            elif values[lower] != value:
                 fault = Fault(_READ[lower], FaultCode.HEADER_REPEATED)
                 if fault not in self.faults:
                     self.faults.append(fault)
@@ -53,4 +58,11 @@ class HeaderMap:
 
     def passed_on(self) -> Headers:
         """The tracing headers, for the answer."""
-        return tuple((name, self._values[name]) for name in PASSED_ON if self._values.get(name) is not None)
+        if _PASSED_ON.isdisjoint(self._values):
+            return ()
+        return tuple([(name, value) for name in PASSED_ON if (value := self._values.get(name)) is not None])
+
+    @property
+    def of_letter(self) -> bool:
+        """Whether any of the headers is there that tell where a dead letter first lay."""
+        return not _LETTER.isdisjoint(self._values)

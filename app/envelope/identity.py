@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from app.envelope.forms import is_identifier
 from app.envelope.json import canonical_bytes
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
-from app.model import Envelope
+from app.model import Envelope, quick
 
 FINGERPRINT_VERSION = b"\x01"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Identity:
     """`customer` and `source` are None where none could be told or they broke their rule; `refusal` then says so."""

@@ -48,17 +48,20 @@ def _refuse(_constant: str) -> NoReturn:
 
 
 def _canonical(value: Any, depth: int) -> Any:
+    """The value, changed in place: most of what there is are strings, and stays as it is."""
     kind = type(value)
-    if kind is str:
-        return value
     if kind is dict:
         if not depth:
             raise NotReadable(FaultCode.TOO_DEEP)
-        return {name: _canonical(member, depth - 1) for name, member in value.items()}
+        for name, member in value.items():
+            if type(member) is not str and member is not None:
+                value[name] = _canonical(member, depth - 1)
+        return value
     if kind is list:
         if not depth:
             raise NotReadable(FaultCode.TOO_DEEP)
-        return [_canonical(member, depth - 1) for member in value]
+        value[:] = [_canonical(member, depth - 1) for member in value]
+        return value
     if kind is float and value.is_integer():
         return int(value)
     return value

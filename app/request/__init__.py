@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from app.errors import Fault, FaultCode
 from app.model import UNSET, PatientData
+from app.request import fields, schema
 from app.request.schema import RequestData
+from app.request.text import name
 
 __all__ = ["RequestData", "validate"]
 
@@ -22,12 +25,39 @@ def validate(data: object, *, received_at: datetime) -> PatientData | tuple[Faul
     if not isinstance(data, dict):
         return (Fault("", FaultCode.NOT_AN_OBJECT),)
     try:
-        return _patient_data(RequestData.model_validate(data, context=received_at))
+        return _without_fault(data, received_at)
+    except (PydanticCustomError, KeyError, TypeError, AttributeError):
+        return _by_model(data, received_at)
+
+
+def _without_fault(data: dict[str, Any], received_at: datetime) -> PatientData:
+    """The rules of the fields, applied at a third of what the model costs. Raises at the first fault.
+
+    A value that is no string has none of the methods that the rules call.
+    """
+    return PatientData(
+        first_name=name(data["firstName"]),
+        last_name=name(data["lastName"]),
+        date_of_birth=fields.born(data["dateOfBirth"], received_at),
+        phone=fields.phone(data["phone"]),
+        address=schema.address_line(data["address"]),
+        city=schema.text(data["city"]),
+        state=schema.text_or_empty(data["state"]),
+        postal_code=schema.text_or_empty(data["postalCode"]),
+        country=schema.text(data["country"]),
+        gender=fields.gender(data["gender"]) if "gender" in data else UNSET,
+        email=fields.email(data["email"]) if "email" in data else UNSET,
+        address2=schema.second_address_line(data["address2"]) if "address2" in data else UNSET,
+        patient=fields.identifier(data.get("patient")),
+    )
+
+
+def _by_model(data: dict[str, Any], received_at: datetime) -> PatientData | tuple[Fault, ...]:
+    """The same by the model, which tells every fault."""
+    try:
+        valid = RequestData.model_validate(data, context=received_at)
     except ValidationError as error:
         return _faults(error, data)
-
-
-def _patient_data(valid: RequestData) -> PatientData:
     given = valid.model_fields_set
     return PatientData(
         first_name=valid.first_name,

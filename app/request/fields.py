@@ -14,7 +14,7 @@ from pydantic import ValidationInfo
 
 from app.errors import FaultCode
 from app.request.characters import THREE_DIGITS
-from app.request.text import TEXT_LIMIT, is_visible, optional, refuse, tidy
+from app.request.text import TEXT_LIMIT, Codes, is_visible, optional, refuse, tidy
 
 IDENTIFIER_LIMIT: Final = 255
 EMAIL_LIMIT: Final = 254
@@ -31,7 +31,8 @@ _NOT_IN_IDENTIFIER: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLAIN_LOCAL_PART: Final = re.compile(r"[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+(?:\.[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+)*")
 _THREE_DIGITS: Final = re.compile(THREE_DIGITS)
 _DATE: Final = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:[Tt ]{MIDNIGHT}(?:{OFFSET})?)?")
-_AHEAD: Final = timedelta(hours=14)
+_AHEAD_FROM_HOUR: Final = 10
+"""14 hours after this hour the next day begins."""
 _OLDEST_YEARS: Final = 150
 
 _gender_text = optional(TEXT_LIMIT)
@@ -42,7 +43,7 @@ def identifier(raw: str | None) -> str | None:
 
     Null and "" mean that none is given.
     """
-    if not raw:
+    if raw is None or raw == "":
         return None
     # counted in bytes only once they can be encoded
     if _NOT_IN_IDENTIFIER.search(raw) or len(raw.encode()) > IDENTIFIER_LIMIT:
@@ -106,13 +107,13 @@ def _by_library(text: str) -> str:
         raise refuse(FaultCode.EMAIL_INVALID) from None
 
 
-def _bounds(received_at: datetime) -> tuple[date, date]:
-    """The first and the last date of birth that a record of this time may carry.
+@lru_cache(maxsize=256)
+def _bounds(day: date, ahead: int) -> tuple[date, date]:
+    """The first and the last date of birth that a record of this day may carry, `ahead` days from it at most.
 
     150 years before a 29 February without a counterpart is the 28th. Record times may lie at the ends of the calendar.
     """
-    day = received_at.date()
-    latest = (received_at + _AHEAD).date() if day < date.max else day
+    latest = day + timedelta(days=ahead) if day < date.max else day
     if day.year <= _OLDEST_YEARS:
         return date.min, latest
     year = day.year - _OLDEST_YEARS
@@ -123,7 +124,12 @@ def _bounds(received_at: datetime) -> tuple[date, date]:
 
 
 def date_of_birth(raw: object, info: ValidationInfo) -> date:
-    """The rule of the date of birth. The validation context is the time of the record.
+    """The rule of the date of birth. The validation context is the time of the record."""
+    return born(raw, info.context)  # type: ignore[arg-type]
+
+
+def born(raw: object, received_at: datetime) -> date:
+    """The rule of the date of birth, for a record of this time.
 
     `2001-02-03`, or a date-time at midnight as ISO 8601 producers write it: `T` or a space, seconds and zeros of a
     fraction if they like, `Z`, an offset or neither. The date is the one that is written: an offset does not move it.
@@ -131,22 +137,34 @@ def date_of_birth(raw: object, info: ValidationInfo) -> date:
     """
     if not isinstance(raw, str):
         raise refuse(FaultCode.NULL if raw is None else FaultCode.NOT_A_STRING)
+    day = _day(raw)
+    if isinstance(day, tuple):
+        raise refuse(*day)
+    first, last = _bounds(received_at.date(), int(received_at.hour >= _AHEAD_FROM_HOUR))
+    if day > last:
+        raise refuse(FaultCode.DATE_IN_FUTURE)
+    if day < first:
+        raise refuse(FaultCode.DATE_TOO_OLD)
+    return day
+
+
+def _day(raw: str) -> date | Codes:
+    """The day that a text names, or the rules that it breaks."""
+    try:
+        if len(raw) == 10 and raw[4] == raw[7] == "-":  # no other form that `fromisoformat` takes looks so
+            return date.fromisoformat(raw)
+    except ValueError:  # no such day; its text shows the value
+        pass
     text, broken = tidy(raw, TEXT_LIMIT)
     if not text and not broken:
-        raise refuse(FaultCode.EMPTY)
+        return (FaultCode.EMPTY,)
     form = _DATE.fullmatch(text)
     if broken or form is None:
-        raise refuse(*(broken or (FaultCode.DATE_INVALID,)))
+        return broken or (FaultCode.DATE_INVALID,)
     try:
-        born = date.fromisoformat(form[1])
-    except ValueError:  # no such day; its text shows the value
-        raise refuse(FaultCode.DATE_INVALID) from None
-    first, last = _bounds(info.context)  # type: ignore[arg-type]
-    if born > last:
-        raise refuse(FaultCode.DATE_IN_FUTURE)
-    if born < first:
-        raise refuse(FaultCode.DATE_TOO_OLD)
-    return born
+        return date.fromisoformat(form[1])
+    except ValueError:
+        return (FaultCode.DATE_INVALID,)
 
 
 def _named_in(gender: dict[Any, Any]) -> Iterator[str]:
@@ -170,7 +188,10 @@ def gender(raw: object) -> str | None:
         return _gender_text(raw)
     if not isinstance(raw, dict):
         raise refuse(FaultCode.NOT_A_STRING_OR_OBJECT)
-    named = list(_named_in(raw))
-    if not named:
+    named = None
+    for named in _named_in(raw):
+        if is_visible(named):
+            return _gender_text(named)
+    if named is None:
         raise refuse(FaultCode.GENDER_UNREADABLE)
-    return _gender_text(next(filter(is_visible, named), None))
+    return None

@@ -13,11 +13,16 @@ from typing_extensions import TypeAliasType
 from app.request import fields, published
 from app.request.text import ADDRESS_LIMIT, TEXT_LIMIT, name, optional, required
 
+text = required(TEXT_LIMIT)
+text_or_empty = required(TEXT_LIMIT, may_be_empty=True)
+address_line = required(ADDRESS_LIMIT)
+second_address_line = optional(ADDRESS_LIMIT)
+
 Name = TypeAliasType("Name", Annotated[str, AfterValidator(name), published.NAME])
-Text = Annotated[str, AfterValidator(required(TEXT_LIMIT)), published.TEXT]
-TextOrEmpty = Annotated[str, AfterValidator(required(TEXT_LIMIT, may_be_empty=True)), published.TEXT_OR_EMPTY]
-AddressLine = Annotated[str, AfterValidator(required(ADDRESS_LIMIT)), published.ADDRESS_LINE]
-SecondAddressLine = Annotated[str | None, AfterValidator(optional(ADDRESS_LIMIT)), published.SECOND_ADDRESS_LINE]
+Text = Annotated[str, AfterValidator(text), published.TEXT]
+TextOrEmpty = Annotated[str, AfterValidator(text_or_empty), published.TEXT_OR_EMPTY]
+AddressLine = Annotated[str, AfterValidator(address_line), published.ADDRESS_LINE]
+SecondAddressLine = Annotated[str | None, AfterValidator(second_address_line), published.SECOND_ADDRESS_LINE]
 Phone = Annotated[str, AfterValidator(fields.phone), published.PHONE]
 DateOfBirth = Annotated[date, PlainValidator(fields.date_of_birth), published.DATE_OF_BIRTH]
 Email = Annotated[str | None, AfterValidator(fields.email), published.EMAIL]

@@ -49,8 +49,11 @@ def tidy(raw: str, limit: int) -> tuple[str, Codes]:
     if raw.isascii() and raw.isprintable():
         text = raw.strip()
         return text, (FaultCode.TOO_LONG,) if len(text) > limit else ()
-    text = raw.translate(_LINE_BREAKS)
-    broken = () if text.isprintable() else tuple(code for code, pattern in _REFUSED if pattern.search(text))
+    broken: Codes = ()
+    text = raw
+    if not raw.isprintable():
+        text = raw.translate(_LINE_BREAKS)
+        broken = tuple(code for code, pattern in _REFUSED if pattern.search(text))
     text = text.strip()
     if len(text) <= limit * _MOST_BY_NFC:  # NFC takes time quadratic in a run of combining marks
         text = unicodedata.normalize("NFC", text)
@@ -63,6 +66,8 @@ def required(limit: int, *, may_be_empty: bool = False) -> Callable[[str], str]:
     """The rule of a text that must be given."""
 
     def check(raw: str) -> str:
+        if raw.isascii() and raw.isprintable() and 0 < len(text := raw.strip()) <= limit:
+            return text
         text, broken = tidy(raw, limit)
         if broken:
             raise refuse(*broken)
@@ -89,6 +94,8 @@ def optional(limit: int) -> Callable[[str | None], str | None]:
 
 def name(raw: str) -> str:
     """The rule of a person's name: a text with a letter or a digit, of whatever script."""
+    if raw.isascii() and raw.isalpha() and len(raw) <= NAME_LIMIT:
+        return raw
     text, broken = tidy(raw, NAME_LIMIT)
     if not text and not broken:
         raise refuse(FaultCode.EMPTY)

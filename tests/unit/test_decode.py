@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 
 from app.consumer import decode
-from app.consumer.decode import TolerantPartition, TolerantRecords, to_record
+from app.consumer.decode import TolerantPartition, TolerantRecords, as_records, to_record
 from app.consumer.requester import Outbound
 from app.model import Record
 from tests.faults import batches
@@ -40,13 +40,15 @@ def fetch(
 
 
 def records(data: bytes) -> list[Record]:
-    """The records of a response, broken ones too: it is fetched twice."""
+    """The records of a response, broken ones too: it is fetched twice. The worker's consumer gives them as ours."""
 
-    def read() -> Iterator[Any]:
-        yield from TolerantPartition(TopicPartition("t", 0), TolerantRecords(data), [], 0, None, None, True, 1)
+    def read(deserializer: Any = None) -> Iterator[Any]:
+        yield from TolerantPartition(TopicPartition("t", 0), TolerantRecords(data), [], 0, None, deserializer, True, 1)
 
     list(read())
-    return [to_record(raw) for raw in read()]
+    found = [to_record(raw) for raw in read()]
+    assert list(read(as_records)) == found
+    return found
 
 
 @pytest.mark.rule("R6.50")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from app.errors import SENTENCES, Fault
 from app.model import UNSET, PatientData
-from app.request import validate
+from app.request import _by_model, validate
+from tests.support import BODY
 
 FIELDS = [
     "customer",
@@ -119,6 +120,27 @@ def assert_lawful(read: PatientData | tuple[Fault, ...]) -> None:
 @given(data=values | st.dictionaries(st.sampled_from(FIELDS), values | dates | addresses), received_at=times)
 def test_any_json_gives_patient_data_or_faults(data: object, received_at: datetime) -> None:
     assert_lawful(validate(data, received_at=received_at))
+
+
+@pytest.mark.rule("R5.50")
+@settings(deadline=None)
+@given(
+    data=usable,
+    other=st.dictionaries(st.sampled_from(FIELDS), values | dates | addresses, max_size=1),
+    received_at=times | st.just(RECEIVED_AT),
+)
+def test_the_quick_way_takes_what_the_model_takes_and_nothing_else(
+    data: dict[str, Any], other: dict[str, Any], received_at: datetime
+) -> None:
+    given_data = data | other
+    assert validate(given_data, received_at=received_at) == _by_model(given_data, received_at)
+
+
+@pytest.mark.parametrize("field", FIELDS[:-2])
+@pytest.mark.parametrize("value", [None, False, True, 0, 1, 0.0, "", " ", [], ["a"], {}, {"code": ""}])
+def test_the_quick_way_tells_other_types_as_the_model_does(field: str, value: object) -> None:
+    given_data = {**BODY, field: value}
+    assert validate(given_data, received_at=RECEIVED_AT) == _by_model(given_data, RECEIVED_AT)
 
 
 @pytest.mark.rule("R5.12", "R5.13", "R5.50", "R5.51")
