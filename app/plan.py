@@ -7,7 +7,7 @@ give the same plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -29,6 +29,9 @@ from app.response import refused, stored, success_value
 
 _TICK = timedelta(milliseconds=1)
 """The smallest step of `updated_at` that an answer can show."""
+
+_SET_BY_REQUESTS = slice(Patient._fields.index("first_name"), Patient._fields.index("country") + 1)
+"""The fields of a patient that a request can set."""
 
 _REUSED = Refusal(ErrorCode.IDEMPOTENCY_KEY_REUSED, (Fault("", FaultCode.KEY_REUSED),))
 _NO_CUSTOMER = Refusal(ErrorCode.CUSTOMER_NOT_FOUND, (Fault("/customer", FaultCode.CUSTOMER_UNKNOWN),))
@@ -64,34 +67,35 @@ def plan(
         new_patient_id: gives a fresh id at each call.
     """
     fold = _Fold(known, rules, now, new_patient_id)
-    return Plan(tuple(fold.answer(request) for request in requests), fold.writes())
+    return Plan(tuple(map(fold.answer, requests)), fold.writes())
 
 
-@dataclass(slots=True)
 class _Fold:
     """The state of the batch: the database as it will be once the requests so far are committed."""
 
-    known: Known
-    rules: Rules
-    now: datetime
-    new_patient_id: Callable[[], str]
-    answers: dict[bytes, StoredAnswer] = field(default_factory=dict)
-    customers: dict[str, Customer] = field(default_factory=dict)
-    patients: dict[str, Patient] = field(default_factory=dict)
+    __slots__ = ("answers", "customers", "known", "new_answers", "new_patient_id", "now", "patients", "rules")
+
+    def __init__(self, known: Known, rules: Rules, now: datetime, new_patient_id: Callable[[], str]) -> None:
+        self.known, self.rules, self.now, self.new_patient_id = known, rules, now, new_patient_id
+        self.answers, self.customers, self.patients = dict(known.answers), dict(known.customers), dict(known.patients)
+        self.new_answers: list[StoredAnswer] = []
 
     def answer(self, request: Request) -> Answer:
         """Decide one request and remember what it did."""
-        if request.key is not None and (earlier := self._earlier(request.key)):
+        if request.key is not None and (earlier := self.answers.get(request.key)):
             return self._again(request, earlier)
         if refusal := request.denial or request.refusal:
             return refused(request, refusal, now=self.now)
-        assert request.data is not None
-        if refusal := self._not_found(request, request.data):
+        data, id = request.data, request.customer
+        assert data is not None
+        if id is None:
+            return refused(request, _NO_PATIENT, now=self.now)  # only a patient was named, and nobody knows it
+        customer, patient = self.customers.get(id), self.patients.get(id)
+        if refusal := self._not_found(customer, patient, data):
             return refused(request, refusal, now=self.now)
-        return self._effect(request, request.data)
-
-    def _earlier(self, key: bytes) -> StoredAnswer | None:
-        return self.answers.get(key) or self.known.answers.get(key)
+        if customer is not None and patient is not None and self._is_stale(request, patient):
+            return self._final(request, Outcome.SUPERSEDED, customer, patient)
+        return self._effect(request, data, id, customer, patient)
 
     def _again(self, request: Request, earlier: StoredAnswer) -> Answer:
         """The id was answered before: the same record gets that answer, another one must be allowed and equal."""
@@ -104,20 +108,7 @@ class _Fold:
                 return refused(request, _REUSED, now=self.now)
         return stored(earlier, request, replayed=True)
 
-    def _customer(self, request: Request) -> Customer | None:
-        if request.customer is None:
-            return None
-        return self.customers.get(request.customer) or self.known.customers.get(request.customer)
-
-    def _patient(self, request: Request) -> Patient | None:
-        if request.customer is None:
-            return None
-        return self.patients.get(request.customer) or self.known.patients.get(request.customer)
-
-    def _not_found(self, request: Request, data: PatientData) -> Refusal | None:
-        customer, patient = self._customer(request), self._patient(request)
-        if request.customer is None:
-            return _NO_PATIENT  # only a patient was named, and nobody knows it
+    def _not_found(self, customer: Customer | None, patient: Patient | None, data: PatientData) -> Refusal | None:
         if customer is None and not self.rules.create_unknown:
             return _NO_CUSTOMER
         if customer is not None and customer.deleted_at is not None:
@@ -128,36 +119,82 @@ class _Fold:
             return _NO_PATIENT
         return None
 
-    def _effect(self, request: Request, data: PatientData) -> Answer:
-        customer, patient = self._customer(request), self._patient(request)
-        if customer is not None and patient is not None and self._is_stale(request, patient):
-            return self._final(request, Outcome.SUPERSEDED, customer, patient)
-        assert request.customer is not None
-        time = self._next_time(customer, patient)
-        after_customer = _customer_after(request.customer, customer, data, time)
-        after_patient = _patient_after(request, patient, data, time, self.new_patient_id)
-        outcome = Outcome.CREATED if patient is None else Outcome.UPDATED
-        if patient is not None and _same(customer, after_customer) and _same(patient, after_patient):
-            outcome = Outcome.UNCHANGED
-        if not _same(customer, after_customer):
-            self.customers[request.customer] = after_customer
-        if not _same(patient, after_patient):
-            self.patients[request.customer] = after_patient
-        elif patient is not None and request.effective_at > patient.effective_at:
-            self.patients[request.customer] = replace(patient, effective_at=request.effective_at)
-        now_customer, now_patient = self._customer(request), self._patient(request)
-        assert now_customer is not None
-        assert now_patient is not None
-        return self._final(request, outcome, now_customer, now_patient)
-
     def _is_stale(self, request: Request, patient: Patient) -> bool:
         guarded = request.stale_guarded and self.rules.supersede_stale
         return guarded and request.effective_at < patient.effective_at
 
+    def _effect(
+        self, request: Request, data: PatientData, id: str, customer: Customer | None, patient: Patient | None
+    ) -> Answer:
+        """Bring both rows to what the request wants; one that needs no change stays the same object."""
+        time = self._next_time(customer, patient)
+        after_customer = self._customer_after(id, customer, data, time)
+        after_patient = self._patient_after(id, patient, data, request.effective_at, time)
+        outcome = Outcome.UPDATED
+        if patient is None:
+            outcome = Outcome.CREATED
+        elif after_customer is customer and after_patient.updated_at == patient.updated_at:
+            outcome = Outcome.UNCHANGED
+        self.customers[id], self.patients[id] = after_customer, after_patient
+        return self._final(request, outcome, after_customer, after_patient)
+
     def _next_time(self, customer: Customer | None, patient: Patient | None) -> datetime:
         """Now, but always later than what stands: `updated_at` orders the answers of a customer."""
-        standing = [row.updated_at + _TICK for row in (customer, patient) if row is not None]
-        return max(self.now, *standing) if standing else self.now
+        time = self.now
+        if customer is not None and customer.updated_at >= time:
+            time = customer.updated_at + _TICK
+        if patient is not None and patient.updated_at >= time:
+            time = patient.updated_at + _TICK
+        return time
+
+    def _customer_after(self, id: str, customer: Customer | None, data: PatientData, time: datetime) -> Customer:
+        """The customer with the contact data of the request; its name is set on creation and then left alone."""
+        if customer is None:
+            return Customer(
+                customer=id,
+                email=_kept(data.email, None),
+                first_name=data.first_name,
+                last_name=data.last_name,
+                billing_address_id=None,
+                phone=data.phone,
+                has_account=False,
+                metadata="{}",
+                created_at=time,
+                updated_at=time,
+                deleted_at=None,
+                version=1,
+            )
+        email = _kept(data.email, customer.email)
+        if data.phone == customer.phone and email == customer.email:
+            return customer
+        version = _next_version(self.known.customers.get(id))
+        return customer._replace(email=email, phone=data.phone, updated_at=time, version=version)
+
+    def _patient_after(
+        self, id: str, patient: Patient | None, data: PatientData, effective_at: datetime, time: datetime
+    ) -> Patient:
+        """The patient with the data of the request. Its `effective_at` goes on also when nothing else differs."""
+        fields = (
+            data.first_name,
+            data.last_name,
+            data.date_of_birth,
+            _kept(data.gender, patient.gender if patient else None),
+            data.address,
+            _kept(data.address2, patient.address2 if patient else None),
+            data.city,
+            data.state,
+            data.postal_code,
+            data.country,
+        )
+        if patient is None:
+            return Patient(self.new_patient_id(), id, *fields, effective_at, time, time, None, 1)
+        effective_at = max(effective_at, patient.effective_at)
+        if patient[_SET_BY_REQUESTS] == fields:
+            if effective_at == patient.effective_at:
+                return patient
+            time = patient.updated_at
+        version = _next_version(self.known.patients.get(id))
+        return Patient(patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
 
     def _final(self, request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> Answer:
         assert request.key is not None
@@ -176,22 +213,22 @@ class _Fold:
             received_at=self.now,
         )
         self.answers[request.key] = answer
+        self.new_answers.append(answer)
         return stored(answer, request, replayed=False)
 
     def writes(self) -> Writes:
         """What the fold changed, each row once with its next version, sorted by key."""
         customers, patients = self.known.customers, self.known.patients
-        changed = [
-            replace(row, version=_next_version(customers.get(key))) for key, row in sorted(self.customers.items())
-        ]
-        profiles = [replace(row, version=_next_version(patients.get(key))) for key, row in self.patients.items()]
+        changed = [row for id, row in self.customers.items() if row is not customers.get(id)]
+        profiles = [row for id, row in self.patients.items() if row is not patients.get(id)]
+        changed.sort(key=attrgetter("customer"))
         profiles.sort(key=attrgetter("patient"))
         return Writes(
             new_customers=tuple(row for row in changed if row.customer not in customers),
             changed_customers=tuple(row for row in changed if row.customer in customers),
             new_patients=tuple(row for row in profiles if row.customer not in patients),
             changed_patients=tuple(row for row in profiles if row.customer in patients),
-            answers=tuple(self.answers[key] for key in sorted(self.answers)),
+            answers=tuple(sorted(self.new_answers, key=attrgetter("key"))),
         )
 
 
@@ -201,71 +238,3 @@ def _next_version(before: Customer | Patient | None) -> int:
 
 def _kept(given: OptionalText, standing: str | None) -> str | None:
     return standing if given is UNSET else given
-
-
-def _customer_after(id: str, customer: Customer | None, data: PatientData, time: datetime) -> Customer:
-    """The customer with the contact data of the request; its name is set on creation and then left alone."""
-    if customer is None:
-        return Customer(
-            customer=id,
-            email=_kept(data.email, None),
-            first_name=data.first_name,
-            last_name=data.last_name,
-            billing_address_id=None,
-            phone=data.phone,
-            has_account=False,
-            metadata="{}",
-            created_at=time,
-            updated_at=time,
-            deleted_at=None,
-            version=1,
-        )
-    return replace(customer, email=_kept(data.email, customer.email), phone=data.phone, updated_at=time)
-
-
-def _patient_after(
-    request: Request, patient: Patient | None, data: PatientData, time: datetime, new_patient_id: Callable[[], str]
-) -> Patient:
-    assert request.customer is not None
-    return Patient(
-        patient=patient.patient if patient else new_patient_id(),
-        customer=request.customer,
-        first_name=data.first_name,
-        last_name=data.last_name,
-        date_of_birth=data.date_of_birth,
-        gender=_kept(data.gender, patient.gender if patient else None),
-        address=data.address,
-        address2=_kept(data.address2, patient.address2 if patient else None),
-        city=data.city,
-        state=data.state,
-        postal_code=data.postal_code,
-        country=data.country,
-        effective_at=max(request.effective_at, patient.effective_at) if patient else request.effective_at,
-        created_at=patient.created_at if patient else time,
-        updated_at=time,
-        deleted_at=None,
-        version=patient.version if patient else 1,
-    )
-
-
-_CUSTOMER_FIELDS = attrgetter("email", "phone")
-_PATIENT_FIELDS = attrgetter(
-    "first_name",
-    "last_name",
-    "date_of_birth",
-    "gender",
-    "address",
-    "address2",
-    "city",
-    "state",
-    "postal_code",
-    "country",
-)
-
-
-def _same(before: Customer | Patient | None, after: Customer | Patient) -> bool:
-    """Whether no field differs that a request can set."""
-    if before is None:
-        return False
-    fields = _CUSTOMER_FIELDS if isinstance(after, Customer) else _PATIENT_FIELDS
-    return bool(fields(before) == fields(after))

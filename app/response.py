@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha1
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from app.errors import SENTENCES, ErrorCode, Fault, FaultCode, Refusal
 from app.model import Answer, Customer, Outcome, Patient, Request, StoredAnswer
 
 SOURCE: Final = "/patient-upsert"
-_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, SOURCE)
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, SOURCE).bytes
 _LEFT_OUT: Final = re.compile(r"authorization$|__dlq\.errors\.", re.IGNORECASE)
 LETTER_SENTENCE: Final = SENTENCES[FaultCode.FAILED]
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
@@ -26,6 +27,7 @@ _REPLAYED: Final = ("replayed", b"true")
 
 def success_value(request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> bytes:
     """The value of a 200: the envelope with the 22 fields of the REST operation, the null ones too."""
+    # orjson writes a date and an outcome as they are wanted, and in a fraction of the time of isoformat() and .value.
     body = {
         "customer": customer.customer,
         "email": customer.email,
@@ -37,11 +39,11 @@ def success_value(request: Request, outcome: Outcome, customer: Customer, patien
         "created_at": timestamp(customer.created_at),
         "updated_at": timestamp(max(customer.updated_at, patient.updated_at)),
         "deleted_at": timestamp(customer.deleted_at) if customer.deleted_at else None,
-        "metadata": orjson.Fragment(customer.metadata),
+        "metadata": {} if customer.metadata == "{}" else orjson.Fragment(customer.metadata),
         "patient": patient.patient,
         "firstName": patient.first_name,
         "lastName": patient.last_name,
-        "dateOfBirth": patient.date_of_birth.isoformat(),
+        "dateOfBirth": patient.date_of_birth,
         "gender": patient.gender,
         "address": patient.address,
         "address2": patient.address2,
@@ -101,7 +103,12 @@ def details(faults: Sequence[Fault]) -> list[dict[str, str]]:
 
 def answer_id(source: str, id: str, value: bytes) -> str:
     """The CloudEvents id of an answer: the same for a repeated answer, another for a corrected one."""
-    return str(uuid.uuid5(_NAMESPACE, f"{source}\n{id}\n{value.decode()}"))
+    # What uuid.uuid5() gives, in a third of the time.
+    digest = sha1(
+        b"%b%b\n%b\n%b" % (_NAMESPACE, source.encode(), id.encode(), value), usedforsecurity=False
+    ).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def _refusal_id(request: Request, value: bytes) -> str:
@@ -155,11 +162,12 @@ def _time(time: datetime) -> bytes:
     return timestamp(time).encode()
 
 
+@lru_cache(maxsize=1024)  # the answers of a batch share their time
 def timestamp(time: datetime) -> str:
     """A UTC time as the REST operation writes it: `2024-01-01T00:00:00.000Z`."""
-    return time.isoformat(timespec="milliseconds")[:23] + "Z"
+    return f"{orjson.dumps(time)[1:20].decode()}.{time.microsecond // 1000:03}Z"
 
 
 def _value(status: int, outcome: Outcome, request: Request, body: dict[str, Any]) -> bytes:
     asked = {"id": request.id, "source": request.source, "customer": request.customer}
-    return orjson.dumps({"status": status, "outcome": outcome.value, "request": asked, "response": body})
+    return orjson.dumps({"status": status, "outcome": outcome, "request": asked, "response": body})

@@ -4,7 +4,7 @@ update patients as p
 set
     first_name = new.first_name, last_name = new.last_name, date_of_birth = new.date_of_birth, gender = new.gender,
     address = new.address, address2 = new.address2, city = new.city, state = new.state,
-    postal_code = new.postal_code, country = new.country, effective_at = greatest(new.effective_at, '0001-01-01 00:00:00+00'), -- as in insert_patients.sql
+    postal_code = new.postal_code, country = new.country, effective_at = new.effective_at,
     updated_at = new.updated_at, version = new.version
 from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::text[], $7::text[], $8::text[], $9::text[],

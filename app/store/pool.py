@@ -10,6 +10,7 @@ import asyncpg
 
 from app.errors import SetupNeeded, WorkerError
 from app.migrations import head_revision
+from app.store import rows
 from app.store.faults import SETUP, away, connecting, limited
 from app.store.transaction import Transaction
 
@@ -107,6 +108,7 @@ async def open_store(url: str, *, pool_size: int, statement_cache: int) -> Async
         max_size=pool_size,
         timeout=CONNECT_SECONDS,
         statement_cache_size=statement_cache,
+        init=rows.exchange_times,
         reset=_nothing_to_reset,
     )
     try:

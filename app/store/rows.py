@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any, Final
+
+import asyncpg
 
 from app.model import Customer, Outcome, Patient, Position, StoredAnswer
 
 Row = Any
 """A record of the driver: a tuple with names."""
 
-INSERT_CUSTOMERS: Final = attrgetter(
-    "customer", "email", "first_name", "last_name", "billing_address_id", "phone", "has_account", "metadata",
-    "created_at", "updated_at", "deleted_at", "version",
-)  # fmt: skip
-UPDATE_CUSTOMERS: Final = attrgetter("customer", "email", "phone", "updated_at", "version")
-INSERT_PATIENTS: Final = attrgetter(
-    "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
-    "postal_code", "country", "effective_at", "created_at", "updated_at", "deleted_at", "version",
-)  # fmt: skip
-UPDATE_PATIENTS: Final = attrgetter(
-    "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
-    "postal_code", "country", "effective_at", "updated_at", "version",
-)  # fmt: skip
-COPY_ANSWERS: Final = attrgetter(
-    "key", "source", "id", "customer", "position.topic", "position.partition", "position.offset", "position.timestamp",
-    "fingerprint", "outcome", "answer", "received_at",
-)  # fmt: skip
+CUSTOMER_COLUMNS: Final = Customer._fields
+PATIENT_COLUMNS: Final = Patient._fields
 ANSWER_COLUMNS: Final = (
     "key", "source", "id", "customer", "record_topic", "record_partition", "record_offset", "record_timestamp",
     "fingerprint", "outcome", "answer", "received_at",
 )  # fmt: skip
-_CUSTOMER_COLUMNS: Final = 12
+UPDATE_CUSTOMERS: Final = attrgetter("customer", "email", "phone", "updated_at", "version")
+UPDATE_PATIENTS: Final = attrgetter(
+    "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
+    "postal_code", "country", "effective_at", "updated_at", "version",
+)  # fmt: skip
+_CUSTOMER_FIELDS: Final = len(CUSTOMER_COLUMNS)
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
 @cache
@@ -48,18 +44,44 @@ def columns(rows: Iterable[object], values: Callable[[object], tuple[Any, ...]])
     return zip(*map(values, rows), strict=True)
 
 
+async def exchange_times(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Have this connection take times from us, and give them, as the server keeps them: microseconds since 2000.
+
+    Most rows of a batch share their times, which the driver works out for each anew. It also takes the first moment of
+    year 1, by which some senders mean "no time", for -infinity.
+    """
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", format="tuple", encoder=_microseconds, decoder=_time
+    )
+
+
+@lru_cache(maxsize=4096)
+def _microseconds(time: datetime) -> tuple[int]:
+    return ((time - _EPOCH) // _MICROSECOND,)
+
+
+@lru_cache(maxsize=4096)
+def _time(microseconds: tuple[int]) -> datetime:
+    return _EPOCH + microseconds[0] * _MICROSECOND
+
+
+def row_of(answer: StoredAnswer) -> tuple[Any, ...]:
+    """The values of `ANSWER_COLUMNS`."""
+    return (*answer[:4], *answer.position, *answer[5:])
+
+
 def answer_of(row: Row) -> StoredAnswer:
     """A row of `read_answers.sql`."""
     key, source, id_, customer, topic, partition, offset, timestamp, fingerprint, outcome, answer, received_at = row
     position = Position(topic, partition, offset, timestamp)
-    return StoredAnswer(key, source, id_, customer, position, fingerprint, Outcome(outcome), answer, received_at)
+    return StoredAnswer(key, source, id_, customer, position, fingerprint, _OUTCOMES[outcome], answer, received_at)
 
 
 def customer_of(row: Row) -> Customer:
     """The customer in a row of `read_rows.sql`."""
-    return Customer(*row[:_CUSTOMER_COLUMNS])
+    return Customer(*row[:_CUSTOMER_FIELDS])
 
 
 def patient_of(row: Row) -> Patient | None:
     """The patient in a row of `read_rows.sql`; None where the customer has none."""
-    return Patient(*row[_CUSTOMER_COLUMNS:]) if row[_CUSTOMER_COLUMNS] is not None else None
+    return Patient(*row[_CUSTOMER_FIELDS:]) if row[_CUSTOMER_FIELDS] is not None else None

@@ -124,7 +124,7 @@ async def test_a_change_writes_what_a_request_may_change_and_leaves_the_rest(sto
     )
     await stored(store, Writes(changed_customers=(changed,), changed_patients=(profile,)))
     found = await known(store, "cus_1")
-    assert found.customers["cus_1"] == replace(changed, first_name="Ann")
+    assert found.customers["cus_1"] == changed._replace(first_name="Ann")
     assert found.patients["cus_1"] == profile
 
 

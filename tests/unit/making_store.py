@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -149,6 +148,6 @@ def moved(memory: Memory, name: str) -> Callable[[], None]:
 
     def move() -> None:
         row = memory.known.customers[name]
-        memory.known.customers[name] = dataclasses.replace(row, version=row.version + 1, first_name="Moved")
+        memory.known.customers[name] = row._replace(version=row.version + 1, first_name="Moved")
 
     return move

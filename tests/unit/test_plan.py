@@ -47,7 +47,7 @@ def stored(**changes: object) -> Known:
         answer=ANSWERED,
         received_at=EARLIER,
     )
-    answer = dataclasses.replace(answer, **changes)  # type: ignore[arg-type]
+    answer = answer._replace(**changes)  # type: ignore[arg-type]
     return Known(answers={first.key: answer})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import date
 from typing import Any
 
@@ -247,6 +246,6 @@ def test_customers_may_share_an_email_address() -> None:
         ("cus_2", "ada@clinic.local"),
     ]
     assert (
-        dataclasses.replace(planned.writes.new_patients[0], customer="cus_2", patient="pat_new2")
+        planned.writes.new_patients[0]._replace(customer="cus_2", patient="pat_new2")
         == (planned.writes.new_patients[1])
     )

@@ -206,7 +206,7 @@ def delete(known: Known, step: Deleted) -> Known:
     """The rows as they are after another system has deleted one."""
     rows: dict[str, Any] = getattr(known, step.table)
     if (row := rows.get(step.customer)) is not None:
-        rows = {**rows, step.customer: dataclasses.replace(row, deleted_at=NOW, version=row.version + 1)}
+        rows = {**rows, step.customer: row._replace(deleted_at=NOW, version=row.version + 1)}
     changed: dict[str, Any] = {step.table: rows}
     return dataclasses.replace(known, **changed)
 

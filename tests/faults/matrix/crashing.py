@@ -19,7 +19,9 @@ from app.consumer.intake import Intake
 from app.consumer.publisher import Publisher
 from app.store import Transaction
 
-WRITES = ("update_customers", "update_patients", "insert_customers", "insert_patients", "answers")
+UPDATES = ("update_customers", "update_patients")
+COPIES = {"insert_customers": "customers", "insert_patients": "patients", "answers": "requests"}
+"""Into which table."""
 
 
 class Bomb:
@@ -57,14 +59,14 @@ def after(method: Any, reached: Bomb) -> Any:
 
 
 def of_write(name: str, where: Wrap) -> Wrap:
-    """The method writes several tables: only this one counts, and only when there is something to write."""
+    """The method writes several tables: only this statement or table counts, and only with something to write."""
 
     def wrap(method: Any, reached: Bomb) -> Any:
         struck = where(method, reached)
 
         @wraps(method)
         async def wrapped(self: Any, *arguments: Any) -> Any:
-            ours = name == "answers" or (arguments[0] == name and arguments[1])
+            ours = arguments[0] == name and arguments[1]
             return await (struck if ours else method)(self, *arguments)
 
         return wrapped
@@ -102,10 +104,10 @@ def half_way(method: Any, reached: Bomb) -> Any:
 POINTS: dict[str, tuple[type, str, Wrap]] = {
     "after-poll": (Intake, "getmany", after),
     "after-read": (Transaction, "read", after),
-    **{f"before-{name}": (Transaction, "_count", of_write(name, before)) for name in WRITES[:-1]},
-    **{f"after-{name}": (Transaction, "_count", of_write(name, after)) for name in WRITES[:-1]},
-    "before-answers": (Transaction, "_copy", of_write("answers", before)),
-    "after-answers": (Transaction, "_copy", of_write("answers", after)),
+    **{f"before-{name}": (Transaction, "_count", of_write(name, before)) for name in UPDATES},
+    **{f"after-{name}": (Transaction, "_count", of_write(name, after)) for name in UPDATES},
+    **{f"before-{name}": (Transaction, "_copy", of_write(table, before)) for name, table in COPIES.items()},
+    **{f"after-{name}": (Transaction, "_copy", of_write(table, after)) for name, table in COPIES.items()},
     "while-committing": (Transaction, "commit", while_committing),
     "after-commit": (Transaction, "commit", after),
     "half-published": (Publisher, "publish", half_way),
