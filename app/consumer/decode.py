@@ -28,6 +28,7 @@ UNDECODABLE: Final = "undecodable\x00"
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END: Final = 12
+_LOG_APPEND_TIME: Final = 1
 _CODECS: dict[int, Callable[[bytes], bytes]] = {
     0: bytes,
     1: gzip_decode,
@@ -55,6 +56,7 @@ def to_record(raw: Any) -> Record:
         value=raw.value,
         headers=() if undecodable else raw.headers,
         undecodable=undecodable,
+        broker_time=raw.timestamp_type == _LOG_APPEND_TIME,
     )
 
 
