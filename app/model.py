@@ -48,7 +48,7 @@ class Record:
     headers: Headers
     undecodable: bool = False
     broker_time: bool = False
-    """Whether the timestamp is the broker's (LogAppendTime). No producer can claim that: brokers refuse it."""
+    """Whether the timestamp is the broker's (LogAppendTime). No producer can claim that: brokers undo it."""
 
     def __repr__(self) -> str:
         return f"Record({self.position.id})"

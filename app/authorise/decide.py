@@ -74,7 +74,7 @@ def bearer(record: Record) -> bytes | None:
 def _time(record: Record, received: datetime) -> float:
     """When the request was made, in Unix seconds, by a clock that its producer cannot set.
 
-    A broker that stamps records itself takes none that claims to be stamped already. Its time does not move while a
-    request waits in the topic; a time that the producer has set proves nothing, so there the time is that of receipt.
+    No producer can claim that the broker has stamped its record, and that stamp does not move while a request waits in
+    the topic. A time that the producer has set proves nothing, so there the time is that of receipt.
     """
     return record.position.timestamp / 1000 if record.broker_time else received.timestamp()
