@@ -12,6 +12,7 @@ import orjson
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.authorise import make_callers
 from app.consumer import UpsertBroker
 from app.consumer.offsets import Partition
 from app.model import Answer, Record
@@ -68,17 +69,25 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
     settings = settings or load_settings()
     configure_logging(settings.log_format, settings.log_level)
     health, metrics, rooms = Health(), Metrics(), _Rooms(settings.group_id)
+    callers = make_callers(settings, health)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         log.info("start", version=version("patient-upsert"), **_shown(settings))
-        async with open_store(
-            settings.database_url.get_secret_value(),
-            pool_size=settings.database_pool_size,
-            statement_cache=settings.database_statement_cache,
-        ) as store:
+        if settings.auth == "none":
+            log.info(
+                "callers_not_told_apart", auth="none", guard="Kafka's own access rules: who may write to the topic"
+            )
+        async with (
+            open_store(
+                settings.database_url.get_secret_value(),
+                pool_size=settings.database_pool_size,
+                statement_cache=settings.database_statement_cache,
+            ) as store,
+            callers.running(),
+        ):
             rooms.store = store
-            rooms.pipeline = Pipeline(store, settings, health, metrics)
+            rooms.pipeline = Pipeline(store, settings, health, metrics, callers=callers)
             yield
         log.info("stop")
 

@@ -64,6 +64,8 @@ class Record:
     value: bytes | None
     headers: Headers
     undecodable: bool = False
+    broker_time: bool = False
+    """Whether the timestamp is the broker's (LogAppendTime). No producer can claim that: brokers undo it."""
 
     def __repr__(self) -> str:
         return f"Record({self.position.id})"

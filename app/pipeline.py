@@ -8,13 +8,14 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import Final, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from app.authorise import Caller, Callers, Everyone
 from app.envelope import is_identifier, open_envelope
 from app.errors import Conflict, DataFault, ErrorCode, Fatal, Fault, FaultCode, Refusal, Transient
 from app.model import Answer, Envelope, Known, Position, Record, Request, Writes
@@ -70,6 +71,7 @@ class Pipeline:
     metrics: Metrics
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     new_patient_id: Callable[[], str] = lambda: f"pat_{uuid7()}"
+    callers: Callers = field(default_factory=Everyone)
     failures_in_a_row: int = 0
 
     async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
@@ -79,9 +81,11 @@ class Pipeline:
             Abandoned: the partitions were given away before the first commit.
             Fatal: the database refuses everything.
         """
+        received = self._now()
         envelopes = [self._open(record) for record in records]
+        callers = await self.until_there(lambda: self.callers.of(records))
         owners = await self._owners(envelopes)
-        requests = self._understand(envelopes, owners)
+        requests = self._understand(envelopes, owners, callers, received)
         answers = await self._apply(requests, gate)
         for answer in answers:
             self.metrics.answers.labels(outcome=answer.outcome.value, code=answer.error or "").inc()
@@ -113,14 +117,19 @@ class Pipeline:
             return {}
         return await self.until_there(lambda: self.store.owners(sorted(patients)))
 
-    def _understand(self, envelopes: Sequence[Envelope], owners: dict[str, str]) -> list[Request]:
+    def _understand(
+        self,
+        envelopes: Sequence[Envelope],
+        owners: dict[str, str],
+        callers: Sequence[Caller | None],
+        received: datetime,
+    ) -> list[Request]:
         pattern = re.compile(self.settings.customer_pattern)
-        received, auth = self._now(), self.settings.auth
         requests = []
-        for envelope in envelopes:
+        for envelope, caller in zip(envelopes, callers, strict=True):
             owner = owners.get(envelope.patient or "")
             try:
-                request = understand(envelope, owner, received=received, pattern=pattern, auth=auth)
+                request = understand(envelope, owner, received=received, pattern=pattern, caller=caller)
             except Exception as error:  # noqa: BLE001 - as above
                 self._count_failure(envelope.position, _unexpected(error))
                 request = _without_identity(envelope, received)

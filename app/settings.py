@@ -7,7 +7,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -15,6 +16,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "PATIENT_UPSERT_"
 MEBIBYTE = 1024 * 1024
+_SIGNATURES: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_SECRET_SIGNATURES: Final = ("HS256", "HS384", "HS512")
+"""Never together with the others: who knows a public key could sign with it as if it were the secret."""
+_SHORTEST_SECRET: Final = 32
 
 
 class SettingsError(Exception):
@@ -23,6 +28,10 @@ class SettingsError(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(","))
 
 
 def _either(name: str) -> AliasChoices:
@@ -86,7 +95,24 @@ class Settings(BaseSettings):
     stale_events: Literal["supersede", "apply"] = Field(
         "supersede", description="What becomes of an event older than what stands: nothing, or applied all the same"
     )
-    auth: Literal["none"] = Field("none", description="How callers are told apart; `none`: Kafka's own access rules")
+    auth: Literal["none", "jwt"] = Field(
+        "none",
+        description="How callers are told apart: by Kafka's own access rules, or by the token in `authorization`",
+    )
+    auth_jwks_url: str | None = Field(None, description="With `jwt`: where the keys are that sign tokens (JWKS)")
+    auth_jwks_file: Path | None = Field(None, description="Or the file that holds them, read again every few minutes")
+    auth_secret: SecretStr | None = Field(
+        None, description="Or a secret of 32 bytes or more that is shared with who issues tokens"
+    )
+    auth_algorithms: str | None = Field(
+        None, description="Signatures accepted; without it `RS256,ES256,EdDSA`, and with a shared secret `HS256`"
+    )
+    auth_issuer: str | None = Field(None, min_length=1, description="Who issues the tokens (`iss`), with `jwt`")
+    auth_audience: str | None = Field(None, min_length=1, description="Whom they are for (`aud`), with `jwt`")
+    auth_scope: str = Field("patient:upsert", pattern=r"^[!-~]+$", description="The scope that they must have")
+    auth_leeway_seconds: int = Field(
+        60, ge=0, le=3600, description="By how much the clocks of issuer and worker may differ"
+    )
     http_host: str = Field("0.0.0.0", description="Address of the health and metrics pages")  # noqa: S104
     http_port: int = Field(8080, ge=0, le=65535, description="Port of those pages; 0 takes a free one")
     log_format: Literal["json", "console"] = Field("json", description="Form of the log lines")
@@ -121,7 +147,38 @@ class Settings(BaseSettings):
             raise ValueError("must be a topic name: 1 to 249 of A-Z a-z 0-9 . _ -")
         return value
 
-    @field_validator("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+    @field_validator("auth_jwks_url")
+    @classmethod
+    def _not_to_be_forged(cls, value: str | None) -> str | None:
+        """Whoever can change the keys on their way can make tokens."""
+        if value is None:
+            return None
+        try:
+            found = urlsplit(value)
+            local = found.scheme == "http" and found.hostname in {"localhost", "127.0.0.1", "::1"}
+            fits = bool(found.hostname) and (found.scheme == "https" or local) and found.port != 0
+            fits = fits and found.username is None and value.isascii() and not re.search(r"[\x00-\x20]", value)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError("must be an address with https://, or with http:// on this very machine, without a user")
+        return value
+
+    @field_validator("auth_algorithms")
+    @classmethod
+    def _are_signatures(cls, value: str | None) -> str | None:
+        if value is not None and not set(_names(value)) <= {*_SIGNATURES, *_SECRET_SIGNATURES}:
+            raise ValueError(f"must be some of {', '.join((*_SIGNATURES, *_SECRET_SIGNATURES))}, with commas between")
+        return value
+
+    @field_validator("auth_secret")
+    @classmethod
+    def _not_to_be_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < _SHORTEST_SECRET:
+            raise ValueError(f"must have {_SHORTEST_SECRET} bytes or more")
+        return value
+
+    @field_validator("auth_jwks_file", "kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
     @classmethod
     def _is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
@@ -136,7 +193,32 @@ class Settings(BaseSettings):
             self.kafka_sasl_username and self.kafka_sasl_password
         ):
             raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with a SASL protocol")
+        self._callers_fit_together()
         return self
+
+    def _callers_fit_together(self) -> None:
+        keys = [name for name in ("auth_jwks_url", "auth_jwks_file", "auth_secret") if getattr(self, name) is not None]
+        others = [
+            name for name in ("auth_algorithms", "auth_issuer", "auth_audience") if getattr(self, name) is not None
+        ]
+        if self.auth == "none":
+            if found := [*keys, *others]:
+                raise ValueError(f"{found[0].upper()} is of use with AUTH=jwt only: set that, or leave it out")
+            return
+        if len(keys) != 1:
+            raise ValueError("one of AUTH_JWKS_URL, AUTH_JWKS_FILE and AUTH_SECRET_FILE is needed with AUTH=jwt")
+        if self.auth_issuer is None or self.auth_audience is None:
+            raise ValueError("AUTH_ISSUER and AUTH_AUDIENCE are needed with AUTH=jwt")
+        suited = _SIGNATURES if self.auth_secret is None else _SECRET_SIGNATURES
+        if not set(self.algorithms) <= set(suited):
+            raise ValueError(f"AUTH_ALGORITHMS must be some of {', '.join(suited)} with these keys")
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The algorithms by which tokens may be signed."""
+        if self.auth_algorithms is not None:
+            return _names(self.auth_algorithms)
+        return ("RS256", "ES256", "EdDSA") if self.auth_secret is None else ("HS256",)
 
     @property
     def topics(self) -> tuple[str, str, str, str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Literal
 
-from app.authorise import authorise
+from app.authorise import Caller, authorise, visible
 from app.envelope import identify
 from app.errors import ErrorCode, Refusal
 from app.model import NO_TIMESTAMP, Envelope, Request, from_milliseconds
@@ -14,7 +13,7 @@ from app.request import validate
 
 
 def understand(
-    envelope: Envelope, owner: str | None, *, received: datetime, pattern: re.Pattern[str], auth: Literal["none"]
+    envelope: Envelope, owner: str | None, *, received: datetime, pattern: re.Pattern[str], caller: Caller | None
 ) -> Request:
     """Everything that can be told of a request without the rows that it concerns, all its faults among it.
 
@@ -23,9 +22,13 @@ def understand(
         owner: the customer of the patient that the data name, where the database knows that patient.
         received: when the record was read; stands in for the timestamp of a record that has none.
         pattern: what a customer id must match.
-        auth: how callers are told apart.
+        caller: whose request it is; None when that is nobody who may make one.
     """
+    owner = visible(owner, caller)
     identity = identify(envelope, owner=owner, pattern=pattern)
+    denial = authorise(envelope, identity.customer, caller=caller, received=received)
+    # whose patient it is, is not for a stranger to learn; the key alone finds the answer to a redelivery
+    shown = identify(envelope, owner=None, pattern=pattern) if denial and owner else identity
     timestamp = envelope.position.timestamp
     made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
     refusal = envelope.refusal
@@ -41,8 +44,8 @@ def understand(
     return Request(
         position=envelope.position,
         id=envelope.id,
-        source=identity.source,
-        customer=identity.customer,
+        source=shown.source,
+        customer=shown.customer,
         key=identity.key,
         fingerprint=identity.fingerprint,
         effective_at=min(envelope.event_time, made) if envelope.event_time else made,
@@ -50,7 +53,7 @@ def understand(
         record=envelope.record,
         data=data,
         refusal=refusal,
-        denial=authorise(envelope, identity.customer, auth=auth),
+        denial=denial,
         passed_on=envelope.passed_on,
         key_differs=identity.key_differs,
     )

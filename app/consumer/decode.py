@@ -28,6 +28,7 @@ UNDECODABLE: Final = "undecodable\x00"
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END: Final = 12
+_LOG_APPEND_TIME: Final = 1
 _CODECS: dict[int, Callable[[bytes], bytes]] = {
     0: bytes,
     1: gzip_decode,
@@ -61,7 +62,8 @@ def _to_record(of: Any, raw: Any) -> Record:
     headers = tuple(raw.headers)
     undecodable = bool(headers) and headers[0][0] is UNDECODABLE
     position = Position(of.topic, of.partition, raw.offset, raw.timestamp)
-    return Record(position, raw.key, raw.value, () if undecodable else headers, undecodable)
+    by_broker = raw.timestamp_type == _LOG_APPEND_TIME
+    return Record(position, raw.key, raw.value, () if undecodable else headers, undecodable, by_broker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,15 @@ def asyncapi() -> dict[str, Any]:
                 "scramSha512": {"type": "scramSha512", "description": "SASL/SCRAM-SHA-512, the worker's default."},
                 "scramSha256": {"type": "scramSha256", "description": "SASL/SCRAM-SHA-256."},
                 "plain": {"type": "plain", "description": "SASL/PLAIN, over TLS only."},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A token in the authorization header of each request, where the worker is set to "
+                    "tell callers apart (AUTH=jwt): from the issuer and for the audience that are set, with the scope "
+                    "patient:upsert and an end; a claim customers, a list of ids, limits whose patients may be "
+                    "written. Where it is not, the access rules of Kafka guard the topic.",
+                },
                 "certificate": {"type": "X509", "description": "A client certificate (mutual TLS)."},
             },
         },
@@ -142,6 +151,7 @@ def _operations(settings: Settings) -> dict[str, Any]:
             "action": "receive",
             "channel": {"$ref": "#/channels/requested"},
             "summary": summary,
+            "security": [{"$ref": "#/components/securitySchemes/bearer"}],
             "bindings": group,
             "reply": {
                 "channel": {"$ref": f"#/channels/{reply}"},

@@ -56,9 +56,10 @@ ERRORS: Final[dict[ErrorCode, Meaning]] = {
         "A change is a new request: give it a new id. Look for an id that is not made for each request.",
     ),
     ErrorCode.UNAUTHORIZED: Meaning(
-        "The caller may not make this request.",
+        "The caller may not make this request: there is no token in it that is accepted, or this one is not for this "
+        "customer. Only where the worker tells callers apart (AUTH=jwt).",
         _NO,
-        "Get the right that is missing, then send it again under the same id.",
+        "Get a token that is, then send the request with it under the same id.",
     ),
     ErrorCode.CUSTOMER_NOT_FOUND: Meaning(
         "The customer is deleted; or unknown, where the worker is set not to create customers.",
@@ -141,7 +142,7 @@ FAULTS: Final[dict[FaultCode, Cause]] = {
     FaultCode.DATE_TOO_OLD: Cause(_FIELD, "Correct the date; 1 January 1800 is no date of birth."),
     FaultCode.GENDER_UNREADABLE: Cause(_FIELD, "Put the text into one of these members, or send null."),
     FaultCode.KEY_REUSED: Cause(ErrorCode.IDEMPOTENCY_KEY_REUSED, "Give the changed request a new id."),
-    FaultCode.NOT_ALLOWED: Cause(ErrorCode.UNAUTHORIZED, "Get the right that is missing."),
+    FaultCode.NOT_ALLOWED: Cause(ErrorCode.UNAUTHORIZED, "Get a token that has the scope and is for this customer."),
     FaultCode.FAILED: Cause(ErrorCode.INTERNAL_ERROR, "Nothing: operators have the request as a dead letter."),
 }
 
@@ -176,7 +177,8 @@ def page() -> str:
             "\nWith faults of several kinds the code is the most fundamental one: "
             + ", ".join(f"`{code}`" for code in sorted(ERRORS, key=lambda code: code.weight)[:5])
             + ". An `unauthorized` comes before them all, a 404 only where nothing else is wrong.\n",
-            "`unauthorized` is reserved: this version does not tell callers apart and never answers it.\n",
+            "Why a caller is denied is not told, and a patient of a customer that its token is not for is answered "
+            "like one that nobody knows. A record that could not be decoded is told that all the same.\n",
             "## `code` of a detail\n",
             "| code | sentence | alone it comes under | what to do |",
             "|---|---|---|---|",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from app.authorise import EVERYONE
 from app.envelope import open_envelope
 from app.model import EVENT_TYPE, Answer, Known, Position, Record, Request
 from app.plan import Rules, plan
@@ -61,4 +62,4 @@ def answers() -> tuple[dict[str, Any], dict[str, Any]]:
 def _understood(event: dict[str, Any], offset: int, made: datetime) -> Request:
     position = Position(EVENT_TYPE, 0, offset, int(made.timestamp() * 1000))
     envelope = open_envelope(Record(position, None, orjson.dumps(event), ()), customer_from_key=True)
-    return understand(envelope, None, received=made, pattern=re.compile(".*"), auth="none")
+    return understand(envelope, None, received=made, pattern=re.compile(".*"), caller=EVERYONE)

@@ -76,7 +76,17 @@ class _Traced(_Record):
     )
 
 
-class BinaryHeaders(_Traced):
+class _Asked(_Traced):
+    authorization: Annotated[str, WithJsonSchema({"type": "string", "maxLength": 16384})] | None = Field(
+        default=None,
+        title="Authorization",
+        description="The word Bearer, a space and a token, where the worker tells callers apart (AUTH=jwt). It is "
+        "never passed on.",
+        examples=["Bearer eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl"],
+    )
+
+
+class BinaryHeaders(_Asked):
     """The headers of a request as a CloudEvent 1.0 in binary mode. The value of the record is the request."""
 
     ce_specversion: Literal["1.0"] = Field(
@@ -90,7 +100,7 @@ class BinaryHeaders(_Traced):
     content_type: AnyText = CONTENT_TYPE
 
 
-class StructuredHeaders(_Traced):
+class StructuredHeaders(_Asked):
     """The headers of a request as a CloudEvent 1.0 in structured mode. The value of the record is the event."""
 
     content_type: AnyText = Field(
@@ -102,7 +112,7 @@ class StructuredHeaders(_Traced):
     )
 
 
-class KeyHeaders(_Traced):
+class KeyHeaders(_Asked):
     """The headers of a plain request with a key of its own. The value of the record is the request."""
 
     idempotency_key: Identifier = Field(
@@ -120,7 +130,7 @@ class KeyHeaders(_Traced):
     content_type: AnyText = CONTENT_TYPE
 
 
-class PlainHeaders(_Traced):
+class PlainHeaders(_Asked):
     """The headers of a plain request. The value of the record is the request, and its place is its id.
 
     Sent again it is another request: a producer that repeats what it sends needs a key of its own.

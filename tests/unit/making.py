@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
+from app.authorise import EVERYONE
 from app.envelope import open_envelope
 from app.model import Answer, Customer, Envelope, Headers, Known, Patient, Position, Record, Request, Writes
 from app.plan import Plan, Rules, plan
@@ -72,7 +73,7 @@ def faults_of(envelope: Envelope) -> tuple[str, set[tuple[str, str]]]:
 def request_of(given: Record, *, owner: str | None = None, received: datetime = NOW) -> Request:
     """A record as a request, by the default settings."""
     envelope = open_envelope(given, customer_from_key=True)
-    return understand(envelope, owner, received=received, pattern=PATTERN, auth="none")
+    return understand(envelope, owner, received=received, pattern=PATTERN, caller=EVERYONE)
 
 
 def request(

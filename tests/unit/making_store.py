@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.authorise import make_callers
 from app.errors import Abandoned, Conflict, DataFault
 from app.model import Known, Record, Writes
 from app.pipeline import Pipeline
@@ -119,14 +120,15 @@ class Passes:
 def pipeline(memory: Memory, **changes: Any) -> Pipeline:
     """A pipeline on that store with a fixed clock; `changes` are those of its settings."""
     settings = Settings(kafka_bootstrap_servers="unused:9092", database_url=SecretStr("postgresql://unused"), **changes)
-    numbers = iter(range(1, 1000))
+    numbers, health = iter(range(1, 1000)), Health()
     return Pipeline(
         memory,
         settings,
-        Health(),
+        health,
         Metrics(),
         clock=lambda: NOW,
         new_patient_id=lambda: f"pat_new{next(numbers)}",
+        callers=make_callers(settings, health),
     )
 
 

@@ -14,6 +14,7 @@ from app.contracts.catalogue import ERRORS, FAULTS, page
 from app.errors import SENTENCES, ErrorCode, FaultCode
 from app.model import Known, Record
 from tests.support import BODY, body
+from tests.tokens import GUARDED
 from tests.unit.making import EARLIER, EVENT, customer, holding, parsed, patient, record, structured, with_headers
 from tests.unit.making_store import Memory, Passes, events, pipeline
 
@@ -103,10 +104,9 @@ CASES = [
         record(body(city="Leeds"), EVENT),
         before=(record(None, EVENT, offset=1),),
     ),
+    Case("unauthorized", "not_allowed", record(), settings=GUARDED),
     Case("internal_error", "failed", events("1")[0], poison="1"),
 ]
-AWAITED = {"unauthorized": {"not_allowed"}}
-"""Reserved for telling callers apart: `authorise` never refuses yet, and no record gets these codes."""
 
 
 @pytest.mark.rule("R8.5")
@@ -123,19 +123,16 @@ async def test_a_code_is_answered_where_its_fault_is(case: Case) -> None:
 
 
 @pytest.mark.rule("R8.5")
-def test_every_code_is_documented_and_provoked_here_but_for_those_that_await_their_feature() -> None:
+def test_every_code_is_documented_and_provoked_here() -> None:
     errors = {case.error for case in CASES}
     faults = {case.code for case in CASES}
-    awaited = {code for codes in AWAITED.values() for code in codes}
-    assert errors | AWAITED.keys() == set(ErrorCode) == set(ERRORS)
-    assert faults | awaited == set(FaultCode) == set(FAULTS) == set(SENTENCES)
-    assert not errors & AWAITED.keys()
-    assert not faults & awaited
+    assert errors == set(ErrorCode) == set(ERRORS)
+    assert faults == set(FaultCode) == set(FAULTS) == set(SENTENCES)
 
 
 @pytest.mark.rule("R8.5")
 def test_the_error_code_that_is_documented_with_a_fault_is_one_that_it_comes_under() -> None:
-    provoked = {(case.code, case.error) for case in CASES} | {("not_allowed", "unauthorized")}
+    provoked = {(case.code, case.error) for case in CASES}
     assert [code.value for code, cause in FAULTS.items() if (code.value, cause.under.value) not in provoked] == []
 
 

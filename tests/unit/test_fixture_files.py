@@ -31,7 +31,7 @@ NOT_SHOWN = {
     "R5.53": "is about the schema, not about a record",
     "R6.1": "needs a crash between effect and answer",
     "R6.2": "needs a second delivery of the same record by Kafka; a record that is published again is R6.5",
-    "R6.3": "needs callers that can be told apart; there are none yet",
+    "R6.3": "needs a token, which a file cannot hold: it would end",
     "R6.13": "is about committed offsets, which no answer shows",
     "R6.25": "is about what is written, which no answer shows",
     "R6.26": "needs someone else who writes the same rows at the same time",
@@ -46,8 +46,8 @@ NOT_SHOWN = {
 }
 """The rules that no case shows, and why."""
 CODES_NOT_SHOWN = {
-    ErrorCode.UNAUTHORIZED: "needs callers that can be told apart; there are none yet",
-    FaultCode.NOT_ALLOWED: "needs callers that can be told apart; there are none yet",
+    ErrorCode.UNAUTHORIZED: "needs an issuer of tokens, which is not a setting that a runner can make",
+    FaultCode.NOT_ALLOWED: "as unauthorized",
 }
 CHAPTERS = ("Forms", "Answers", "Customers", "Fields", "Plan")
 

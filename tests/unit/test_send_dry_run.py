@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.cli.send import read_token
 
 HEADER = "customer,firstName,lastName,dateOfBirth,phone,address,city,state,postalCode,country"
 GOOD = "cus_1,Ada,Example,1990-05-17,555 01 02,1 Street,London,,N1,GB"
@@ -149,3 +150,22 @@ def test_the_help_has_examples() -> None:
     code, lines = run("--help")
     assert code == 0
     assert any("Example: patient-upsert send requests.jsonl" in line for line in lines)
+
+
+@pytest.mark.rule("R9.16")
+@pytest.mark.parametrize("content", ["a.b.c\n", "a.b.c", "Bearer a.b.c\n", "bearer\na.b.c"])
+def test_the_token_of_a_file_is_read(tmp_path: Path, content: str) -> None:
+    given = tmp_path / "token"
+    given.write_text(content)
+    assert read_token(given) == "a.b.c"
+
+
+@pytest.mark.rule("R9.16")
+@pytest.mark.parametrize("content", [b"", b"\n", b"a b c", b"\xff", None])
+def test_a_file_without_a_token_stops_the_command_with_one_line(tmp_path: Path, content: bytes | None) -> None:
+    given = tmp_path / "token"
+    if content is not None:
+        given.write_bytes(content)
+    code, lines = run("--token-file", given, file(tmp_path, "a.csv", HEADER, GOOD))
+    assert code == 2
+    assert lines[-1] in (f"{given}: the token cannot be read", f"{given}: must hold one token and nothing else")

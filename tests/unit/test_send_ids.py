@@ -87,3 +87,13 @@ def test_a_name_that_could_be_no_part_of_an_id_is_hashed(name: str) -> None:
 @pytest.mark.parametrize("name", ["patients.csv", "Bericht März.csv", "患者.csv", "x" * 200])
 def test_other_names_stay(name: str) -> None:
     assert id_part(name) == name
+
+
+@pytest.mark.rule("R9.16")
+def test_each_request_shows_the_token_unless_it_brings_a_header_of_its_own() -> None:
+    naming = Naming("a.csv", token="a.b.c")
+    assert headers(naming, item())["authorization"] == b"Bearer a.b.c"
+    assert headers(naming, item(body=None)) == {"authorization": b"Bearer a.b.c"}
+    own = Item(7, Outbound(b"cus_1", b"{}", (("Authorization", b"Bearer own"),)))
+    assert headers(naming, own) == {"Authorization": b"Bearer own"}
+    assert "a.b.c" not in repr(naming)

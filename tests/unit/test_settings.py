@@ -65,6 +65,14 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "customer_pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$",
         "stale_events": "supersede",
         "auth": "none",
+        "auth_jwks_url": None,
+        "auth_jwks_file": None,
+        "auth_secret": None,
+        "auth_algorithms": None,
+        "auth_issuer": None,
+        "auth_audience": None,
+        "auth_scope": "patient:upsert",
+        "auth_leeway_seconds": 60,
         "http_host": "0.0.0.0",
         "http_port": 8080,
         "log_format": "json",
@@ -242,3 +250,106 @@ def test_settings_cannot_be_changed_nor_invented() -> None:
         given.group_id = "other"
     with pytest.raises(ValueError, match="extra"):
         Settings(no_such="x")  # type: ignore[call-arg]
+
+
+# --- callers
+
+JWT = {"AUTH": "jwt", "AUTH_ISSUER": "https://issuer.example", "AUTH_AUDIENCE": "patient-upsert"}
+LONG = "Xsecretx" * 4
+
+
+@pytest.mark.rule("R9.15")
+def test_keys_are_named_in_one_of_three_ways(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "given"
+    file.write_text(LONG + "\n")
+    given = load(environment, **JWT, AUTH_SECRET_FILE=str(file))
+    assert given.auth_secret == SecretStr(LONG)
+    assert (given.algorithms, LONG in repr(given)) == (("HS256",), False)
+    environment.delenv(P + "AUTH_SECRET_FILE")
+    given = load(environment, AUTH_JWKS_FILE=str(file), AUTH_ALGORITHMS="ES256, PS512")
+    assert (given.auth_jwks_file, given.algorithms) == (file, ("ES256", "PS512"))
+    environment.delenv(P + "AUTH_JWKS_FILE")
+    environment.delenv(P + "AUTH_ALGORITHMS")
+    given = load(environment, AUTH_JWKS_URL="https://issuer.example:8443/keys?a=b")
+    assert (given.auth_jwks_url, given.algorithms) == (
+        "https://issuer.example:8443/keys?a=b",
+        ("RS256", "ES256", "EdDSA"),
+    )
+    assert load(environment, AUTH_JWKS_URL="http://127.0.0.1:8080/keys").auth_jwks_url == "http://127.0.0.1:8080/keys"
+
+
+KEYS_AT = {"AUTH_JWKS_URL": "https://issuer.example/keys"}
+
+
+@pytest.mark.rule("R9.15")
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"AUTH": "basic"}, "AUTH: input should be 'none' or 'jwt'"),
+        (JWT, "*: one of AUTH_JWKS_URL, AUTH_JWKS_FILE and AUTH_SECRET_FILE is needed with AUTH=jwt"),
+        (
+            {**JWT, **KEYS_AT, "AUTH_SECRET": LONG},
+            "*: one of AUTH_JWKS_URL, AUTH_JWKS_FILE and AUTH_SECRET_FILE is needed with AUTH=jwt",
+        ),
+        ({"AUTH": "jwt", **KEYS_AT}, "*: AUTH_ISSUER and AUTH_AUDIENCE are needed with AUTH=jwt"),
+        (
+            {"AUTH": "jwt", "AUTH_ISSUER": "a", **KEYS_AT},
+            "*: AUTH_ISSUER and AUTH_AUDIENCE are needed with AUTH=jwt",
+        ),
+        (KEYS_AT, "*: AUTH_JWKS_URL is of use with AUTH=jwt only: set that, or leave it out"),
+        ({"AUTH_ISSUER": "a"}, "*: AUTH_ISSUER is of use with AUTH=jwt only: set that, or leave it out"),
+        ({**JWT, "AUTH_SECRET": "Xsecretx"}, "AUTH_SECRET: must have 32 bytes or more"),
+        (
+            {**JWT, **KEYS_AT, "AUTH_ALGORITHMS": "RS256,HS256"},
+            "*: AUTH_ALGORITHMS must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA "
+            "with these keys",
+        ),
+        (
+            {**JWT, "AUTH_SECRET": LONG, "AUTH_ALGORITHMS": "RS256"},
+            "*: AUTH_ALGORITHMS must be some of HS256, HS384, HS512 with these keys",
+        ),
+        ({**JWT, **KEYS_AT, "AUTH_SCOPE": "a b"}, "AUTH_SCOPE: string should match pattern '^[!-~]+$'"),
+        (
+            {**JWT, **KEYS_AT, "AUTH_LEEWAY_SECONDS": "3601"},
+            "AUTH_LEEWAY_SECONDS: input should be less than or equal to 3600",
+        ),
+        ({**JWT, "AUTH_JWKS_FILE": "/nowhere"}, "AUTH_JWKS_FILE: must be a file that can be read"),
+    ],
+)
+def test_what_is_wrong_with_callers_is_told_in_one_line(
+    environment: pytest.MonkeyPatch, changes: dict[str, str], line: str
+) -> None:
+    assert refused(environment, **changes) == [f"PATIENT_UPSERT_{line}"]
+
+
+@pytest.mark.rule("R9.2", "R9.15")
+@pytest.mark.parametrize("name", ["none", "RS256,none", "NONE", "", "rs256", "RS256;ES256"])
+def test_no_algorithm_that_signs_nothing_can_be_set(environment: pytest.MonkeyPatch, name: str) -> None:
+    assert refused(environment, **JWT, **KEYS_AT, AUTH_ALGORITHMS=name) == [
+        "PATIENT_UPSERT_AUTH_ALGORITHMS: must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, "
+        "ES512, EdDSA, HS256, HS384, HS512, with commas between"
+    ]
+
+
+@pytest.mark.rule("R9.15")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "issuer.example/keys",
+        "http://issuer.example/keys",
+        "http://localhost.example/keys",
+        "file:///etc/keys",
+        "ftp://localhost/keys",
+        "https://",
+        "https://user:Xsecretx@issuer.example/keys",
+        "https://issuer.example/a b",
+        "https://issuer.example:port/",
+        "https://[::1/",
+    ],
+)
+def test_keys_come_from_where_they_cannot_be_forged_on_their_way(environment: pytest.MonkeyPatch, url: str) -> None:
+    assert refused(environment, **JWT, AUTH_JWKS_URL=url) == [
+        "PATIENT_UPSERT_AUTH_JWKS_URL: must be an address with https://, or with http:// on this very machine, "
+        "without a user"
+    ]

@@ -76,6 +76,9 @@ def send(
     name: Annotated[
         str | None, typer.Option(help="What ids begin with instead of the file's name: another name, other requests")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token that each request shows, for AUTH=jwt", metavar="FILE")
+    ] = None,
     form: Annotated[
         Form | None, typer.Option("--format", help="What the files are; else .csv and .tsv are CSV, all others JSON")
     ] = None,
@@ -93,8 +96,9 @@ def send(
     ] = None,
 ) -> None:
     """The command."""
-    options = Options(timeout if wait else None, rate, restart, report, name)
     try:
+        token = read_token(token_file) if token_file is not None else None
+        options = Options(timeout if wait else None, rate, restart, report, name, token)
         read = CsvOptions(parse_mapping(mapping or []), parse_delimiter(delimiter), empty is Empty.CLEAR, id_column)
         sources = [open_source(file, form.value if form else None, read) for file in files]
         _fit_together(sources, options)
@@ -107,6 +111,19 @@ def send(
         typer.echo("stopped", err=True)
         code = 128 + signal.SIGINT
     raise typer.Exit(code)
+
+
+def read_token(file: Path) -> str:
+    """The token in this file. Raises WrongUse when there is none; nothing of it is ever shown."""
+    try:
+        words = file.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        raise WrongUse(f"{file}: the token cannot be read") from None
+    if len(words) == 2 and words[0].lower() == "bearer":
+        del words[0]
+    if len(words) != 1:
+        raise WrongUse(f"{file}: must hold one token and nothing else")
+    return words[0]
 
 
 def _fit_together(sources: Sequence[Source], options: Options) -> None:

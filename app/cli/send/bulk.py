@@ -38,6 +38,7 @@ class Options:
     restart: bool
     report: Path | None
     name: str | None
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -99,10 +100,16 @@ def prepare(source: Source, settings: Settings, options: Options, console: Conso
     """
     stamp, total = stamp_of(source), source.count()
     if source.path is None:
-        return Job(source, naming_of(source, options.name), total, resume.Keeper(None, resume.Progress("")), stamp)
+        return Job(
+            source,
+            naming_of(source, options.name, token=options.token),
+            total,
+            resume.Keeper(None, resume.Progress("")),
+            stamp,
+        )
     target = f"{source.digest()}\n{options.name}\n{settings.kafka_bootstrap_servers}\n{settings.request_topic}"
     digest = hashlib.sha256(target.encode()).hexdigest()
-    naming = naming_of(source, options.name, f"{SOURCE}/{digest[:16]}")
+    naming = naming_of(source, options.name, f"{SOURCE}/{digest[:16]}", options.token)
     path = resume.path_of(source.path)
     kept = resume.load(path)
     if kept is not None and options.restart:
@@ -124,10 +131,10 @@ def stamp_of(source: Source) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def naming_of(source: Source, name: str | None, trail: str | None = None) -> Naming:
+def naming_of(source: Source, name: str | None, trail: str | None = None, token: str | None = None) -> Naming:
     """Under which ids the requests of this file are sent."""
     own = source.path.name if source.path is not None else None
-    return Naming(name or own, trail, renamed=name is not None)
+    return Naming(name or own, trail, renamed=name is not None, token=token)
 
 
 async def send_all(settings: Settings, jobs: Sequence[Job], options: Options, console: Console) -> int:

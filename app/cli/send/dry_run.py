@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import typer
 from pydantic import ValidationError
 
+from app.authorise import EVERYONE
 from app.cli.send.ids import Naming
 from app.cli.send.source import Item, Problem, Source
 from app.envelope import open_envelope
@@ -52,7 +53,7 @@ def problems_of(item: Item, settings: Settings, now: datetime) -> Iterator[tuple
     record = Record(place, item.request.key, item.request.value, item.request.headers)
     envelope = open_envelope(record, customer_from_key=settings.customer_from_key)
     pattern = re.compile(settings.customer_pattern)
-    request = understand(envelope, None, received=now, pattern=pattern, auth=settings.auth)
+    request = understand(envelope, None, received=now, pattern=pattern, caller=EVERYONE)
     if request.refusal is not None:
         for fault in dict.fromkeys(request.refusal.faults):
             yield fault.field, Problem(fault.code.value, SENTENCES[fault.code])

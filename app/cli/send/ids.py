@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from app.cli.send.source import Item
@@ -28,12 +28,18 @@ class Naming:
     trail: str | None = None
     renamed: bool = False
     """`name` was given by hand, and holds for lines that a report took over too."""
+    token: str | None = field(default=None, repr=False)
+    """What each request is to show, unless it brings a header of its own."""
 
     def named(self, item: Item) -> Item:
-        """The item as it is sent. Events and records are sent as they are: they say themselves who they are."""
-        if item.request is None or item.body is None:
+        """The item as it is sent. Events and records say themselves who they are; they are given a token at most."""
+        if item.request is None:
             return item
         headers: list[tuple[str, bytes | None]] = list(item.request.headers)
+        if self.token is not None and not any(name.lower() == "authorization" for name, _ in headers):
+            headers.append(("authorization", f"Bearer {self.token}".encode()))
+        if item.body is None:
+            return replace(item, request=replace(item.request, headers=tuple(headers)))
         if item.id is not None:  # counts for its customer only, as any key without a source
             headers.append(("idempotency-key", item.id.encode("utf-8", "surrogatepass")))
         elif self.name is not None:

@@ -1,0 +1,14 @@
+"""The authorise room: whether a caller may make a request. Deciding is pure; `callers` has the keys fetched."""
+
+from app.authorise.callers import Callers, Everyone, make_callers
+from app.authorise.decide import EVERYONE, Caller, authorise, visible
+
+__all__ = [
+    "EVERYONE",
+    "Caller",
+    "Callers",
+    "Everyone",
+    "authorise",
+    "make_callers",
+    "visible",
+]
