@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from devstack.servers.jars import LOGGING
 from devstack.servers.maven import Kept
 from devstack.servers.model import DEFAULT_POSTGRES, KAFKA_VERSION, Options, to_stderr
 
@@ -19,7 +18,7 @@ _CONNECT: Final = (
 _SINK: Final = f"io.debezium:debezium-connector-jdbc:{DEBEZIUM}"
 # The version that Debezium names is not published for hibernate-core's own; this one is, and has the same interface.
 _REPLACED: Final = {"hibernate-agroal": "org.hibernate.orm:hibernate-agroal:7.2.19.Final"}
-# These come with Connect. In the plug-in's folder a second copy of them is loaded, and neither knows the other's classes.
+# They come with Connect; a second copy in the plug-in's folder would be loaded, and be strange to the first.
 _NOT_IN_PLUGIN: Final = {
     "jackson-core",
     "jackson-databind",
@@ -42,17 +41,26 @@ def connect() -> tuple[Path, Path]:
 
 def _fetch(maven: Any, complete: Path) -> None:
     _put(maven, _CONNECT, complete / "connect", set())
-    _jar(maven.create_dependency(LOGGING), complete / "connect")
     _put(maven, (_SINK,), complete / "plugins" / "debezium", _NOT_IN_PLUGIN | _NOT_NEEDED)
 
 
 def _put(maven: Any, wanted: tuple[str, ...], folder: Path, left_out: set[str]) -> None:
     folder.mkdir(parents=True)
+    resolved = _resolved(maven, wanted)
+    # What stands in for another brings what it needs beside it, but replaces nothing else.
+    there = set[str]()
+    for found in sorted(resolved, key=lambda one: one.artifact.artifactId in _REPLACED):
+        name = found.artifact.artifactId
+        replaced = _REPLACED.get(name)
+        for one in _resolved(maven, (replaced,)) if replaced else (found,):
+            if (named := one.artifact.artifactId) not in left_out | there:
+                there.add(named)
+                _jar(one, folder)
+
+
+def _resolved(maven: Any, wanted: tuple[str, ...]) -> list[Any]:
     inputs, transitive = maven.resolver.resolve([maven.create_dependency(name) for name in wanted])
-    for found in [*inputs, *transitive]:
-        if found.scope in (None, "compile", "runtime") and found.artifact.artifactId not in left_out:
-            replaced = _REPLACED.get(found.artifact.artifactId)
-            _jar(maven.create_dependency(replaced) if replaced else found, folder)
+    return [found for found in [*inputs, *transitive] if found.scope in (None, "compile", "runtime")]
 
 
 def _jar(dependency: Any, folder: Path) -> None:
