@@ -24,7 +24,6 @@ from bench.cost import server_pids
 from bench.errors import BenchError
 from bench.measured import Results
 from bench.plots import draw
-from bench.ratios import ratios
 from bench.report import read, show, write
 from bench.rounds import QUICK, USUAL, Bench, Sizes, full, with_peers
 from devstack.demo.interrupts import ignore_interrupts, raise_interrupts
@@ -33,8 +32,7 @@ from devstack.servers import Servers, ServersError, servers
 ROOT: Final = Path(__file__).parents[1]
 HELP: Final = """Measure the worker next to others on the same real Kafka and Postgres, in one run.
 
-Exits with 1 when a ratio that must be reached is missed. The whole takes a quarter of an hour. What is measured and how
-is in docs/performance.md.
+The whole takes a quarter of an hour. What is measured and how is in docs/performance.md.
 
 Example: python -m bench --quick
 """
@@ -85,7 +83,6 @@ def main(
     write(results, folder, pages / "performance.md")
     draw(results, pages / "plots")
     console.print(f"written: {folder / 'results.json'}, {pages / 'performance.md'}, {pages / 'plots'}", soft_wrap=True)
-    raise typer.Exit(1 if any(ratio.verdict == "missed" for ratio in ratios(results)) else 0)
 
 
 def _options(quick: bool, everything: bool, peers: bool, scale: float) -> dict[str, str]:

@@ -125,18 +125,22 @@ async def _fill(url: str, customers: int) -> None:
     await migrate(url)
     connection = await asyncpg.connect(url, timeout=10)
     try:
-        # The foreign key would be looked up row by row; these rows are known to be right.
-        await connection.execute("set session_replication_role = replica")
-        for table, columns, rows in (
-            ("customers", CUSTOMER_COLUMNS, customer_rows),
-            ("patients", PATIENT_COLUMNS, patient_rows),
-        ):
-            await connection.copy_to_table(
-                table, source=_sent(rows(customers)), columns=columns, timeout=_STATEMENT_SECONDS
-            )
-        await connection.execute("vacuum (freeze, analyze)", timeout=_STATEMENT_SECONDS)
+        await fill(connection, customers)
     finally:
         await connection.close()
+
+
+async def fill(connection: asyncpg.Connection[Any], customers: int) -> None:
+    """Put so many customers with their patients into tables that are migrated and empty."""
+    # The foreign key would be looked up row by row; these rows are known to be right.
+    await connection.execute("set session_replication_role = replica")
+    for table, columns, rows in (
+        ("customers", CUSTOMER_COLUMNS, customer_rows),
+        ("patients", PATIENT_COLUMNS, patient_rows),
+    ):
+        source = _sent(rows(customers))
+        await connection.copy_to_table(table, source=source, columns=columns, timeout=_STATEMENT_SECONDS)
+    await connection.execute("vacuum (freeze, analyze)", timeout=_STATEMENT_SECONDS)
 
 
 async def _sent(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -126,7 +126,7 @@ def _cost(axes: Any, results: Results) -> bool:
     left = 0.0
     for (name, value), colour in zip(parts.items(), colours, strict=True):
         bar = axes.barh(["one request"], [value], left=left, color=colour, label=name)
-        axes.bar_label(bar, labels=[f"{value:.0f}"], label_type="center")
+        axes.bar_label(bar, labels=[f"{value:.0f}" if value >= 1 else ""], label_type="center")
         left += value
     axes.set_xlabel("CPU microseconds")
     axes.set_title("Where the microseconds of one request go")

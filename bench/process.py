@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,9 @@ from devstack.servers.waiting import HOST, free_port
 READY_LIMIT: Final = 60.0
 STOP_LIMIT: Final = 30.0
 _LAST_LINES: Final = 8
+
+Command = Callable[[Path, int], Sequence[str | Path]]
+"""Gives a command for a directory that is its own and a port that is free."""
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ class Process:
 
 
 @contextmanager
-def running(arena: Arena, command: Sequence[str | Path]) -> Iterator[Process]:
+def running(arena: Arena, command: Command) -> Iterator[Process]:
     """This command at work in the arena; gone afterwards, also when the bench itself is killed."""
     cleanup, child = Cleanup(), None
     try:
@@ -87,7 +90,7 @@ def running(arena: Arena, command: Sequence[str | Path]) -> Iterator[Process]:
         log = directory / "log"
         with log.open("wb") as file, held_interrupts():
             child = subprocess.Popen(
-                command,
+                command(directory, port),
                 env=arena.environment(**address),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -102,12 +105,12 @@ def running(arena: Arena, command: Sequence[str | Path]) -> Iterator[Process]:
             child.wait()
 
 
-def ours(workers: int = 1) -> list[str | Path]:
+def ours(workers: int = 1) -> Command:
     """The worker as users run it."""
     script = Path(sys.executable).with_name("patient-upsert")
-    return [script, "run", *(["--workers", str(workers)] if workers > 1 else [])]
+    return lambda _directory, _port: [script, "run", *(["--workers", str(workers)] if workers > 1 else [])]
 
 
-def naive() -> list[str | Path]:
+def naive() -> Command:
     """The handler of FastStream's tutorial."""
-    return [sys.executable, "-m", "bench.naive"]
+    return lambda _directory, _port: [sys.executable, "-m", "bench.naive"]

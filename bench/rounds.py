@@ -9,15 +9,16 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import loads
+from bench import debezium, loads
 from bench.arena import PARTITIONS, Arena, Ground
+from bench.cost import peak_memory
 from bench.floor import floor
 from bench.kafka import produce
 from bench.latency import WARM_UP_SECONDS, latency
 from bench.loads import Load
-from bench.measured import Results
+from bench.measured import Results, Run
 from bench.process import Process, naive, ours, running
-from bench.throughput import answered_so_far, measure
+from bench.throughput import answered_so_far, cpu_of, follow, measure, rate_of_samples
 
 CUSTOMERS: Final = 20_000
 """Rows before a run. Each is asked for about as often as in the mix of a real day; see docs/performance.md."""
@@ -28,6 +29,7 @@ SHARES: Final = {"quarter": 0.25, "half": 0.5, "three quarters": 0.75, "nine ten
 SLOW: Final = 100.0
 """Requests a second."""
 MILLION: Final = 1_000_000
+PEER_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,12 @@ class Sizes:
         """The same with fewer of everything."""
         counts = ("mix", "other", "floor", "naive", "backlog", "peers")
         less = {name: max(20, round(getattr(self, name) * share)) if getattr(self, name) else 0 for name in counts}
-        return replace(self, **less, tables=tuple(max(100, round(rows * share)) for rows in self.tables))
+        return replace(
+            self,
+            **less,
+            tables=tuple(max(100, round(rows * share)) for rows in self.tables),
+            latency_seconds=max(0.5, self.latency_seconds * min(share, 1)),
+        )
 
 
 USUAL: Final = Sizes()
@@ -111,6 +118,10 @@ class Bench:
         for number in range(1, sizes.latency_rounds + 1):
             yield Step(f"latency of naive, round {number}", partial(self._latency, number, "naive"))
             yield Step(f"latency, round {number}", partial(self._latency, number, "ours"))
+        for number in range(1, PEER_ROUNDS + 1) if sizes.peers else ():
+            yield Step(f"mix, two workers, round {number}", partial(self._two_workers, number))
+            for form in debezium.FORMS:
+                yield Step(f"debezium, {form}, round {number}", partial(self._debezium, number, form))
         if sizes.backlog:
             yield Step(f"backlog of {sizes.backlog:,}", self._backlog)
 
@@ -164,6 +175,35 @@ class Bench:
     def _drop(self, rows: int, said: Said) -> None:
         del said
         self.ground.drop(rows)
+
+    def _two_workers(self, number: int, said: Said) -> None:
+        """As many workers as Debezium has tasks."""
+        load = self._load(number, self.sizes.mix)
+        with self._produced(load, said) as arena, running(arena, ours(debezium.TASKS)) as process:
+            contestant = f"ours, {debezium.TASKS} workers"
+            self._measure(arena, load, process, said, number=number, contestant=contestant)
+            process.stop()
+
+    def _debezium(self, number: int, form: str, said: Said) -> None:
+        with_schema = debezium.FORMS[form]
+        load = debezium.rows(self.sizes.peers, customers=CUSTOMERS, with_schema=with_schema)
+        with self._produced(load, said) as arena:
+            debezium.prepare(arena)
+            theirs = debezium.group(arena)
+            with running(theirs, debezium.sink(arena, with_schema=with_schema)) as process:
+                samples = follow(theirs, load, process, self.servers, _counted(said, load))
+                run = Run(
+                    contestant=f"debezium, {form}",
+                    load=load.name,
+                    round=number,
+                    requests=load.count,
+                    rate=rate_of_samples(samples, debezium.WARM_UP),
+                    cpu=cpu_of(samples, debezium.WARM_UP),
+                    peak_memory=peak_memory(process.pid),
+                    rows=CUSTOMERS,
+                )
+                self.results.runs.append(run)
+                process.stop()
 
     def _backlog(self, said: Said) -> None:
         load = loads.mix(self.sizes.backlog, customers=CUSTOMERS, seed="backlog", name="backlog")

@@ -20,7 +20,7 @@ WARM_UP: Final = 0.1
 """The share of the answers that is not counted: connections, first plans, JIT of the broker."""
 BURST: Final = 1000
 """Answers that come at once: the worker's largest batch."""
-STALL_LIMIT: Final = 60.0
+STALL_LIMIT: Final = 120.0
 LOOK_EVERY: Final = 0.1
 _FOR: Final = 100_000
 
@@ -29,6 +29,8 @@ _FOR: Final = 100_000
 class Sample:
     """How far it was at some time, and what it had cost until then."""
 
+    at: float
+    """Seconds of a clock that only goes forward."""
     done: int
     cpu: dict[str, float]
 
@@ -48,16 +50,25 @@ def rate_of(times: Sequence[int]) -> float:
     return (len(times) - 1 - last) * 1000 / spent if spent else 0.0
 
 
-def cpu_of(samples: Sequence[Sample]) -> dict[str, float]:
+def cpu_of(samples: Sequence[Sample], warm_up: float = WARM_UP) -> dict[str, float]:
     """CPU seconds for 100,000 requests, the warm-up left out."""
-    if not samples:
-        return {}
-    last = samples[-1]
-    first = next(sample for sample in samples if sample.done >= last.done * WARM_UP)
+    first, last = _counted(samples, warm_up)
     counted = last.done - first.done
     if not counted:
         return {}
     return {who: (last.cpu[who] - first.cpu[who]) * _FOR / counted for who in last.cpu}
+
+
+def rate_of_samples(samples: Sequence[Sample], warm_up: float) -> float:
+    """Records a second after the warm-up, for a contestant without answers."""
+    first, last = _counted(samples, warm_up)
+    return (last.done - first.done) / (last.at - first.at) if last.at > first.at else 0.0
+
+
+def _counted(samples: Sequence[Sample], warm_up: float) -> tuple[Sample, Sample]:
+    """Where counting begins and ends."""
+    last = samples[-1]
+    return next(sample for sample in samples if sample.done >= last.done * warm_up), last
 
 
 def measure(
@@ -90,7 +101,7 @@ def measure(
     Raises:
         BenchError: it ended, it stalled, or the answers are not those that the load must get.
     """
-    samples = _follow(arena, load, process, dict(servers), said)
+    samples = follow(arena, load, process, dict(servers), said)
     good, bad = answer_times(arena.settings, after)
     if (len(good), len(bad)) != (load.count - load.wrong, load.wrong):
         raise BenchError(
@@ -109,7 +120,7 @@ def measure(
     )
 
 
-def _follow(
+def follow(
     arena: Arena, load: Load, process: Process, servers: dict[str, int], said: Callable[[int], None]
 ) -> list[Sample]:
     """Look often, until all is answered; a sample whenever something was."""
@@ -121,7 +132,7 @@ def _follow(
             process.check()
             done = progress.done()
             if not samples or done > samples[-1].done:
-                samples.append(Sample(done, cpu_seconds(pids)))
+                samples.append(Sample(time.monotonic(), done, cpu_seconds(pids)))
                 moved = time.monotonic()
                 said(done)
             if done >= load.count:
