@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test faults soak check format lock contracts rules readme errors clean
+.PHONY: help setup demo test faults soak bench check format lock contracts rules readme errors clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ faults: setup ## break real servers and workers under load, and judge what is le
 
 soak: setup ## full load and random faults for minutes; nothing lost, memory steady (MINUTES=15, SEED=n)
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: setup ## the worker next to others, in a quarter of an hour (QUICK=1 three minutes, FULL=1 millions, PEERS=1 Debezium)
+	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## lint, format, types, imports
 	@$(BIN)/ruff check

@@ -7,11 +7,12 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 import uvicorn
 
+from app.cli.workers import Child, Children, split
 from app.errors import SetupNeeded, WorkerError
 from app.main import create_app
 from app.settings import PREFIX, Settings, load_settings
@@ -25,34 +26,80 @@ Servers that are away are waited for. Health is at /livez and /readyz, metrics a
 
 Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://localhost/clinic patient-upsert run
 
+Example: patient-upsert run --workers 4    (four processes in one consumer group; HTTP_PORT is the first one's, the
+others listen on the ports after it; when one of them dies, all end)
+
 Settings, from the environment:
 
 {_SETTINGS.replace("[", chr(92) + "[")}
 """
 _DRAIN_SECONDS: Final = 1
+_LAST_PORT: Final = 65_535
 
 
 class _Server(uvicorn.Server):
     """Ends with the exit code of its work: uvicorn itself would raise the signal again."""
+
+    parent: int | None = None
+    """A descriptor that ends when this process has to end as well."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        if self.parent is not None:
+            loop.add_reader(self.parent, self._orphaned, loop, self.parent)
         try:
             yield
         finally:
+            if self.parent is not None:
+                loop.remove_reader(self.parent)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
     def _stop(self) -> None:
         self.should_exit = True
 
+    def _orphaned(self, loop: asyncio.AbstractEventLoop, parent: int) -> None:
+        loop.remove_reader(parent)  # its end can be read for ever
+        self._stop()
 
-def run() -> None:
+
+def run(
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the work, as members of one group", min=1, max=64)
+    ] = 1,
+) -> None:
     """The command."""
     settings = load_settings()
+    each = _each(settings, workers)
+    with contextlib.ExitStack() as stack:
+        # Before the others exist, so that a port in use is told once, and nothing has begun.
+        listening = [stack.enter_context(_listen(own)) for own in each]
+        member = split(workers) if workers > 1 else None
+        if isinstance(member, Children):
+            for port in listening:
+                port.close()
+            raise typer.Exit(member.awaited())
+        number = member.number if member else 0
+        for other in listening[:number] + listening[number + 1 :]:
+            other.close()
+        _serve(each[number], listening[number], member)
+
+
+def _each(settings: Settings, workers: int) -> list[Settings]:
+    """The settings of each worker: they differ in the port, unless the system chooses it."""
+    first = settings.http_port
+    if first and first + workers - 1 > _LAST_PORT:
+        raise SetupNeeded(
+            f"{workers} workers need as many ports; set {PREFIX}HTTP_PORT to {_LAST_PORT + 1 - workers} or less"
+        )
+    return [settings.model_copy(update={"http_port": first + number if first else 0}) for number in range(workers)]
+
+
+def _serve(settings: Settings, listening: socket.socket, member: Child | None) -> None:
+    """One worker, until it is told to stop or its parent has ended."""
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
@@ -61,8 +108,8 @@ def run() -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config)
-    with _listen(settings) as listening:
-        server.run(sockets=[listening])
+    server.parent = member.parent if member else None
+    server.run(sockets=[listening])
     if not server.started:
         raise WorkerError("the worker could not start; LOG_LEVEL=debug says more")
     raise typer.Exit(0)

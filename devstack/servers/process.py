@@ -67,6 +67,11 @@ class LocalServer:
     def start(self) -> None:
         run(self.starting())
 
+    @property
+    def pid(self) -> int:
+        """Of the process at the head of its family."""
+        return self._running().pid
+
     def stop(self) -> None:
         process = self._running()
         process.send_signal(self.stop_signal)

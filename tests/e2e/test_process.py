@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -194,9 +194,9 @@ async def test_faststreams_own_command_runs_the_worker(settings: Settings) -> No
     assert set((await committed(settings)).values()) == {1}
 
 
-def refusal(environ: Mapping[str, str]) -> tuple[int, list[str]]:
+def refusal(environ: Mapping[str, str], command: Sequence[str] = WORKER) -> tuple[int, list[str]]:
     """Exit code and lines of a worker that cannot start."""
-    done = subprocess.run(WORKER, env=environ, capture_output=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=PATIENCE, check=False)
     assert done.stdout == b""
     return done.returncode, done.stderr.decode().splitlines()
 

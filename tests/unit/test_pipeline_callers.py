@@ -153,5 +153,5 @@ async def test_a_token_goes_nowhere() -> None:
     written += [answer_headers(answer, "t") for answer in answers]
     written += [letter_headers(answer, "g") for answer in answers]
     written += [repr(kept), repr(answers)]
-    text = f"{written}{[dataclasses.astuple(answer) for answer in memory.known.answers.values()]}"
+    text = f"{written}{[tuple(answer) for answer in memory.known.answers.values()]}"
     assert not [piece for piece in given.decode().split(".") if piece in text]

@@ -1,0 +1,130 @@
+"""How long a request waits for its answer at a given rate: sent by the clock, whatever has come back so far.
+
+Counted from the moment at which a request was due, not from when it was sent: a contestant that holds up its producer
+cannot hide the wait of those behind (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from confluent_kafka import Producer, TopicPartition
+
+from bench.arena import Arena
+from bench.errors import BenchError
+from bench.kafka import LIMIT, QUIET, ends, reader
+from bench.loads import Ask
+from bench.measured import Latency
+from bench.process import Process
+
+WARM_UP_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 20.0
+"""For the last answers; a request without one by then has waited that long at least."""
+Place = tuple[int, int]
+
+
+class _Answers(threading.Thread):
+    """Notes when each request's first answer came."""
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__(daemon=True)
+        settings = arena.settings
+        self._consumer = reader(settings)
+        found = ends(self._consumer, settings, [settings.completed_topic, settings.failed_topic])
+        self._consumer.assign([TopicPartition(topic, number, end) for (topic, number), end in found.items()])
+        self._consumer.poll(0.5)  # so that it has connected before the first request is due
+        self._over = threading.Event()
+        self.came: dict[Place, float] = {}
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            record = self._consumer.poll(0.1)
+            if record is None or record.error() is not None:
+                continue
+            now = time.perf_counter()
+            headers = dict(record.headers() or [])
+            self.came.setdefault((int(headers["request-partition"]), int(headers["request-offset"])), now)
+
+    def end(self) -> None:
+        """Stop reading."""
+        self._over.set()
+        self.join()
+        self._consumer.close()
+
+
+def latency(
+    arena: Arena,
+    asks: Iterable[Ask],
+    process: Process,
+    *,
+    rate: float,
+    contestant: str,
+    number: int,
+    level: str,
+) -> Latency:
+    """Send these at this rate and tell how long they waited.
+
+    Args:
+        arena: where the contestant works.
+        asks: the requests; those of the first seconds are not counted.
+        process: the contestant.
+        rate: requests a second.
+        contestant: how it is called in the results.
+        number: of the round.
+        level: what the rate stands for.
+    """
+    answers = _Answers(arena)
+    answers.start()
+    try:
+        due = _send(arena, asks, rate)
+        deadline = time.perf_counter() + GRACE_SECONDS
+        while len(answers.came) < len(due) and time.perf_counter() < deadline:
+            process.check()
+            time.sleep(0.05)
+    finally:
+        answers.end()
+    end = time.perf_counter()
+    begin = min(due.values()) + WARM_UP_SECONDS
+    waits = sorted(answers.came.get(place, end) - at for place, at in due.items() if at >= begin)
+    if not waits:
+        raise BenchError("too few requests for a latency")
+    return Latency(contestant, rate, number, len(waits), _quantile(waits, 0.5), _quantile(waits, 0.99), level)
+
+
+def _quantile(waits: Sequence[float], share: float) -> float:
+    """In milliseconds."""
+    return waits[min(len(waits) - 1, int(len(waits) * share))] * 1000
+
+
+def _send(arena: Arena, asks: Iterable[Ask], rate: float) -> dict[Place, float]:
+    """When each request was due, by its place in the topic."""
+    settings, due = arena.settings, {}
+    producer = Producer(
+        {
+            **QUIET,
+            "bootstrap.servers": settings.kafka_bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "linger.ms": 0,
+            "acks": "all",
+        }
+    )
+    producer.list_topics(settings.request_topic, timeout=LIMIT)
+    begin = time.perf_counter()
+    for number, ask in enumerate(asks):
+        at = begin + number / rate
+        while (early := at - time.perf_counter()) > 0:
+            producer.poll(0)
+            time.sleep(min(early, 0.01))
+
+        def taken(error: Any, record: Any, at: float = at) -> None:
+            if error is None:
+                due[record.partition(), record.offset()] = at
+
+        producer.produce(settings.request_topic, ask.value, ask.key, headers=ask.headers, on_delivery=taken)
+        producer.poll(0)
+    if producer.flush(LIMIT) or not due:
+        raise BenchError("Kafka did not take the requests")
+    return due
