@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.authorise import make_callers
 from app.consumer import UpsertBroker
 from app.consumer.offsets import Partition
-from app.model import Answer, Record
+from app.model import Answer, Record, Request
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings, load_settings
 from app.store import Store, open_store
@@ -31,8 +31,11 @@ class _Rooms:
     def __init__(self, group: str) -> None:
         self.group = group
 
-    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
-        return await self.pipeline.process(records, gate)
+    async def understand(self, records: Sequence[Record]) -> list[Request]:
+        return await self.pipeline.understand(records)
+
+    async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
+        return await self.pipeline.apply(requests, gate)
 
     def give_up(self, record: Record) -> Answer:
         return self.pipeline.give_up(record)

@@ -6,6 +6,7 @@ import os
 import re
 import traceback
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -75,20 +76,31 @@ class Pipeline:
     failures_in_a_row: int = 0
 
     async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
-        """Answer these records, in their order; each answer's effect is committed.
+        """`apply` what is understood of these records."""
+        return await self.apply(await self.understand(records), gate)
+
+    async def understand(self, records: Sequence[Record]) -> list[Request]:
+        """What these records ask for, in their order; may run while `apply` is at work on those before them.
+
+        Raises:
+            Fatal: nothing can be understood.
+        """
+        received = self._now()
+        envelopes = [self._open(record) for record in records]
+        callers = await self.until_there(lambda: self.callers.of(records), "callers")
+        owners = await self._owners(envelopes)
+        return self._understand(envelopes, owners, callers, received)
+
+    async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
+        """Answer these requests, in their order; each answer's effect is committed.
 
         Raises:
             Abandoned: the partitions were given away before the first commit.
             Fatal: the database refuses everything.
         """
-        received = self._now()
-        envelopes = [self._open(record) for record in records]
-        callers = await self.until_there(lambda: self.callers.of(records))
-        owners = await self._owners(envelopes)
-        requests = self._understand(envelopes, owners, callers, received)
         answers = await self._apply(requests, gate)
-        for answer in answers:
-            self.metrics.answers.labels(outcome=answer.outcome.value, code=answer.error or "").inc()
+        for (outcome, error), count in Counter((answer.outcome, answer.error) for answer in answers).items():
+            self.metrics.answers.labels(outcome=outcome.value, code=error or "").inc(count)
         self.metrics.replays.inc(sum(answer.replayed for answer in answers))
         return answers
 
@@ -115,7 +127,7 @@ class Pipeline:
         patients = {patient for patient in patients if is_identifier(patient)}
         if not patients:
             return {}
-        return await self.until_there(lambda: self.store.owners(sorted(patients)))
+        return await self.until_there(lambda: self.store.owners(sorted(patients)), "owners")
 
     def _understand(
         self,
@@ -201,12 +213,15 @@ class Pipeline:
         now = self.clock()
         return now - timedelta(microseconds=now.microsecond % 1000)
 
-    async def until_there(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Repeat while Postgres is away, with backoff and jitter. There is no end: no record is given up for it."""
+    async def until_there(self, attempt: Callable[[], Awaitable[_Result]], part: str = "batch") -> _Result:
+        """Repeat while Postgres is away, with backoff and jitter. There is no end: no record is given up for it.
+
+        `part` names what waits for it, on the page that says what is missing.
+        """
 
         def say(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            self.health.waits("batch", str(error))
+            self.health.waits(part, str(error))
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
@@ -218,7 +233,7 @@ class Pipeline:
                 with trial:
                     result = await attempt()
         finally:  # given up, it waits no longer either
-            self.health.ok("batch")
+            self.health.ok(part)
         return result
 
 

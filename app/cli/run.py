@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import uvicorn
 from app.cli.workers import Child, Children, split
 from app.errors import SetupNeeded, WorkerError
 from app.main import create_app
-from app.settings import PREFIX, Settings, load_settings
+from app.settings import MEBIBYTE, PREFIX, Settings, load_settings
 
 _SETTINGS: Final = "\n".join(
     f"{PREFIX}{name.upper()}: {field.description}" for name, field in Settings.model_fields.items()
@@ -35,6 +37,9 @@ Settings, from the environment:
 """
 _DRAIN_SECONDS: Final = 1
 _LAST_PORT: Final = 65_535
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
 
 
 class _Server(uvicorn.Server):
@@ -109,10 +114,33 @@ def _serve(settings: Settings, listening: socket.socket, member: Child | None) -
     )
     server = _Server(config)
     server.parent = member.parent if member else None
+    _keep_what_is_loaded()
+    _keep_memory()
     server.run(sockets=[listening])
     if not server.started:
         raise WorkerError("the worker could not start; LOG_LEVEL=debug says more")
     raise typer.Exit(0)
+
+
+def _keep_what_is_loaded() -> None:
+    """Spare the garbage collector what stays for the life of the process, and the way through every half-made batch.
+
+    A batch is some ten thousand objects, which go by their reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of one batch for the next: to fault it in anew costs a third of publishing.
+
+    At most 64 MiB stay unused. Other C libraries do not know this call.
+    """
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        adjust = ctypes.CDLL(None).mallopt
+        adjust(_M_TRIM_THRESHOLD, 64 * MEBIBYTE)
+        adjust(_M_MMAP_THRESHOLD, 32 * MEBIBYTE)  # beyond which glibc would go back to the kernel at once
 
 
 def _listen(settings: Settings) -> socket.socket:

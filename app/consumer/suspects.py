@@ -63,6 +63,10 @@ class Suspects:
         """Ended in order, which could not be noted: nobody died there."""
         self._given_up: set[tuple[Partition, int]] = set()
 
+    def quiet(self, records: Sequence[Record]) -> bool:
+        """Whether these may be looked at while others are processed: where nobody died, and where that is noted."""
+        return not any(self._until.values()) and all(partition_of(record.position) in self._until for record in records)
+
     async def parts(self, records: Sequence[Record]) -> list[Part]:
         """The batch in the parts in which it is to be processed, one after the other; one part unless something died.
 

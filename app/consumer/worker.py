@@ -1,6 +1,7 @@
 """The worker: batches to answers to offsets, in order, whatever the group does meanwhile.
 
-One batch is with the database while the answers of the one before it are published and its offsets are committed.
+While one batch is with the database, the answers of the one before it are published and its offsets are committed, and
+the one behind it is understood.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from app.consumer.offsets import Partition, committable, partition_of
 from app.consumer.publisher import Outgoing, Publisher, outgoing
 from app.consumer.suspects import Deaths, How, Suspects
 from app.errors import Abandoned, Fatal, WorkerError
-from app.model import Answer, Record
+from app.model import Answer, Record, Request
 from app.pipeline import Gate
 from app.settings import Settings
 from app.telemetry import Health, Metrics, log
@@ -44,7 +45,10 @@ LONGEST_PAUSE: Final = 5.0
 class Rooms(Deaths, Protocol):
     """What turns records into answers."""
 
-    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
+    async def understand(self, records: Sequence[Record]) -> Sequence[Request]:
+        """What these ask for, in their order. Raises Fatal."""
+
+    async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
         """Answer these, in their order, each with its effect committed. Raises Abandoned, Fatal."""
 
     def give_up(self, record: Record) -> Answer:
@@ -53,11 +57,15 @@ class Rooms(Deaths, Protocol):
 
 @dataclass(slots=True)
 class _Batch:
-    """Records that were fetched together, in which assignment (`epoch`), and after how many stops (`mark`)."""
+    """Records that were fetched together, in which assignment (`epoch`), and after how many stops (`mark`).
+
+    `requests` is what they ask for, where that was understood in advance.
+    """
 
     records: Sequence[Record]
     epoch: int
     mark: int
+    requests: Sequence[Request] | None = None
 
 
 @dataclass(slots=True)
@@ -131,25 +139,40 @@ class Worker:
                 self._publication.cancel()
 
     async def _run(self) -> None:
-        while True:
-            batch = await self._queue.get()
-            if self._halted:
-                return
-            records = self._still_ours(batch)
-            if not records or self._stopping:
-                continue
-            hand = _InHand(self, batch.epoch)
-            hand.task = asyncio.create_task(self._answer(batch, hand))
-            self._in_hand = hand
-            try:
-                await asyncio.wait({hand.task})
-                if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
-                    self._halt(error)
-                    await self._published()
+        taking = asyncio.create_task(self._take())
+        try:
+            while True:
+                batch = await taking
+                if self._halted:
                     return
-            finally:
-                hand.task.cancel()
-                self._in_hand = None
+                taking = asyncio.create_task(self._take())
+                if not self._stopping:
+                    await self._take_in_hand(batch)
+        except Exception as error:  # noqa: BLE001 - it would end the process, and the next one too
+            self._halt(error)
+            await self._published()
+        finally:
+            taking.cancel()
+
+    async def _take(self) -> _Batch:
+        """The next batch, understood while the one before it is in hand, unless a killer could be in it."""
+        batch = await self._queue.get()
+        records = self._still_ours(batch)
+        if records and self._suspects.quiet(records):
+            return replace(batch, records=records, requests=await self.rooms.understand(records))
+        return batch
+
+    async def _take_in_hand(self, batch: _Batch) -> None:
+        hand = _InHand(self, batch.epoch)
+        hand.task = asyncio.create_task(self._answer(batch, hand))
+        self._in_hand = hand
+        try:
+            await asyncio.wait({hand.task})
+            if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
+                raise error
+        finally:
+            hand.task.cancel()
+            self._in_hand = None
 
     def _halt(self, error: BaseException) -> None:
         """Stop for good, and stay up to say so. The text of an error that is not ours could hold data."""
@@ -173,12 +196,12 @@ class Worker:
         for part in parts:
             if len(parts) > 1 or part.how is not How.TOGETHER:
                 await self._published()
-            records = self._still_ours(replace(batch, records=part.records))
-            if not records or self._stopping or self._halted:
+            ours = _only(batch, self._still_ours(replace(batch, records=part.records)))
+            if not ours.records or self._stopping or self._halted:
                 continue
             if part.how is How.ALONE:
-                await self._suspects.touch(records[0])
-            await self._answer_part(replace(batch, records=records), hand, part.how)
+                await self._suspects.touch(ours.records[0])
+            await self._answer_part(ours, hand, part.how)
             hand.past_gate = False
 
     async def _answer_part(self, batch: _Batch, hand: _InHand, how: How) -> None:
@@ -187,7 +210,8 @@ class Worker:
             if how is How.GIVEN_UP:
                 answers = [self.rooms.give_up(batch.records[0])]
             else:
-                answers = await self.rooms.process(batch.records, hand)
+                requests = batch.requests or await self.rooms.understand(batch.records)
+                answers = await self.rooms.apply(requests, hand)
             if not hand.past_gate:  # nothing to commit in Postgres: the answers are what must not be given twice
                 hand.pass_to_commit()
         except Abandoned:
@@ -329,6 +353,15 @@ class Worker:
             await _until(deadline, self._publication)
             await ended([self._publication], LET_GO_LIMIT)
         self._stopped_since.clear()
+
+
+def _only(batch: _Batch, records: Sequence[Record]) -> _Batch:
+    """The batch without its other records."""
+    requests = batch.requests
+    if requests is not None and len(requests) != len(records):
+        places = {record.position for record in records}
+        requests = [request for request in requests if request.record.position in places]
+    return replace(batch, records=records, requests=requests)
 
 
 def _now() -> float:

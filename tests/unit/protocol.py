@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from app.consumer.publisher import Outgoing
 from app.consumer.worker import Worker
 from app.errors import Conflict, Transient
-from app.model import Answer, Customer, Known, Patient, Record, Writes
+from app.model import Answer, Customer, Known, Patient, Record, Request, Writes
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings
 from app.telemetry import Health, Metrics
@@ -203,8 +203,12 @@ class Member:
 
     # the rooms
 
-    async def process(self, records: Sequence[Record], gate: Gate) -> list[Answer]:
-        return await self.pipeline.process(records, gate)
+    async def understand(self, records: Sequence[Record]) -> list[Request]:
+        await self.call("understand", lambda: None)
+        return await self.pipeline.understand(records)
+
+    async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
+        return await self.pipeline.apply(requests, gate)
 
     def give_up(self, record: Record) -> Answer:
         return self.pipeline.give_up(record)

@@ -25,7 +25,7 @@ STEPS, RUNS = 50, 1150
 ENOUGH = 50_000
 """Events in all."""
 
-STAGES = ("hand over", "read", "write", "commit", "publish", "offsets")
+STAGES = ("hand over", "understand", "read", "write", "commit", "publish", "offsets")
 
 numbers = st.integers(0, 99)
 

@@ -88,12 +88,28 @@ class FakePublisher:
 
 
 @dataclass
+class Asked:
+    """What was understood of a record."""
+
+    record: Record
+
+
+@dataclass
 class FakeRooms:
     """Processes by `process`; `died` is what is known of the assignments before, and what is noted is `noted`."""
 
     process: Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]]
     died: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     noted: list[Any] = field(default_factory=list)
+
+    understood: list[int] = field(default_factory=list)
+
+    async def understand(self, records: Sequence[Record]) -> list[Asked]:
+        self.understood += [record.position.offset for record in records]
+        return [Asked(record) for record in records]
+
+    async def apply(self, requests: Sequence[Asked], gate: Gate) -> list[Answer]:
+        return await self.process([request.record for request in requests], gate)
 
     def give_up(self, record: Record) -> Answer:
         self.noted.append(("given up", record.position.offset))
@@ -344,13 +360,14 @@ async def test_while_answers_are_published_the_next_batch_is_processed_and_its_a
 
     async with bench(process) as at:
         at.publisher.open.clear()
-        for offset in range(3):
+        for offset in range(4):
             await at.offer(record(offset))
-        await until(lambda: processed == [0, 1])
+        await until(lambda: processed == [0, 1] and at.rooms.understood == [0, 1, 2])
         assert (at.publisher.asked, at.worker._queue.qsize()) == (1, 1)
         at.publisher.open.set()
-        await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 3}])
-    assert at.publisher.published == [0, 1, 2]
+        await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 3}, {0: 4}])
+    assert at.publisher.published == [0, 1, 2, 3]
+    assert at.rooms.understood == [0, 1, 2, 3]
 
 
 async def test_what_was_processed_while_its_partition_stopped_is_not_published_but_read_again() -> None:
@@ -384,6 +401,42 @@ async def test_behind_an_answer_that_fails_while_all_is_let_go_nothing_is_publis
         at.publisher.open.set()
         await ending
     assert (at.publisher.published, at.intake.committed, at.intake.did) == ([], [], [])
+
+
+async def test_a_batch_that_was_understood_before_its_partition_stopped_is_not_processed_then() -> None:
+    processed: list[int] = []
+
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        processed.extend(record.position.offset for record in records)
+        return await at_once(records, gate)
+
+    async with bench(process) as at:
+        at.publisher.refused = {0}
+        at.publisher.open.clear()
+        await at.offer(record(0), record(10, 1))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1), record(11, 1))
+        await at.offer(record(2), record(12, 1))
+        await until(lambda: at.rooms.understood[-1] == 12)
+        at.publisher.open.set()
+        await until(lambda: {1: 13} in at.intake.committed)
+        at.publisher.refused = set()
+    assert processed == [0, 10, 1, 11, 12]
+
+
+async def test_where_someone_died_and_at_the_begin_of_a_partition_no_record_is_touched_in_advance() -> None:
+    async with bench() as at:
+        at.rooms.died = {("t", 0): (1, 1)}
+        at.publisher.open.clear()
+        await at.offer(record(0), record(1))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(2))
+        await until(at.worker._queue.empty)
+        await at.offer(record(3))
+        assert at.rooms.understood == [0]
+        at.publisher.open.set()
+        await until(lambda: {0: 4} in at.intake.committed)
+    assert at.rooms.understood == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("where", ["publisher", "rooms"])
@@ -449,14 +502,15 @@ async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives
         await at.offer(record(0))
         await until(lambda: at.publisher.asked)
         await at.offer(record(1))
-        await until(at.worker._queue.empty)
-        await at.offer(record(2))
-        waiting = asyncio.create_task(at.offer(record(3)))
+        for offset in (2, 3):
+            await until(at.worker._queue.empty)
+            await at.offer(record(offset))
+        waiting = asyncio.create_task(at.offer(record(4)))
         await until(lambda: at.intake.kept_alive > 2)
         assert not waiting.done()
         at.publisher.open.set()
         await waiting
-        await until(lambda: len(at.intake.committed) == 4)
+        await until(lambda: len(at.intake.committed) == 5)
 
 
 def test_records_are_split_by_their_bytes_in_order_and_a_larger_one_is_a_part_of_its_own() -> None:
