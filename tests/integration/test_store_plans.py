@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ KEY_BY_KEY = {
 }
 """The steps of a plan that reads what it was asked for and nothing else."""
 
-VALUES = {
+VALUES: dict[str, str | int | Sequence[str | int]] = {
     "text": "g",
     "integer": 1,
     "bigint": 1,
