@@ -512,7 +512,7 @@ class World:
 
 
 def _row(row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+    return dict(zip(row._fields, row, strict=True))
 
 
 def _iso(milliseconds: int) -> str:

@@ -3,7 +3,8 @@
 -- The rules of the fields hold here too, so that no other writer can store what the worker would not answer.
 -- Lengths are counted after normalisation. Ids collate "C": their order is that of their bytes, the same in the worker
 -- and on every system, and it is the order in which rows are locked. Times are finite: the driver reads an infinite one
--- as a time without a zone, which nothing can be compared with.
+-- as a time without a zone, which nothing can be compared with. Pages of rows that change keep room for the next version:
+-- a change that stays on its page (HOT) touches no index.
 
 -- Customers made by other systems need both names as well: the 200 answer always carries them.
 create table customers (
@@ -30,7 +31,7 @@ create table customers (
     constraint customers_times_finite check (isfinite(created_at) and isfinite(updated_at) and isfinite(deleted_at)),
     constraint customers_deleted_after_created check (deleted_at >= created_at),
     constraint customers_version_positive check (version >= 1)
-);
+) with (fillfactor = 85);
 
 -- One profile for each customer. The id of a patient is checked by length only: older ids have other forms.
 create table patients (
@@ -69,7 +70,7 @@ create table patients (
     ),
     constraint patients_deleted_after_created check (deleted_at >= created_at),
     constraint patients_version_positive check (version >= 1)
-);
+) with (fillfactor = 85);
 
 -- The final answer of each request that has one, under the digest of source and id (16 bytes: a short key halves the
 -- cost of the table). No foreign key: an answer outlives its customer's row, and the check would cost as much as the
