@@ -6,8 +6,9 @@ import argparse
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 
-from tests.faults.matrix.case import Result
+from tests.faults.matrix.case import Case, Result
 from tests.faults.matrix.cases import CASES
 from tests.faults.matrix.report import write
 from tests.faults.matrix.runner import run_all, show
@@ -24,13 +25,19 @@ def main() -> int:
     if unknown := set(arguments.cases) - set(CASES):
         parser.error(f"there is no case {', '.join(sorted(unknown))}")
     chosen = [CASES[name] for name in arguments.cases] or list(CASES.values())
+    results = asyncio.run(_run(chosen, arguments.seed or [random.randrange(1_000_000)]))
+    return 0 if all(result.clean for result in results) else 1
+
+
+async def _run(chosen: Sequence[Case], seeds: Sequence[int]) -> list[Result]:
+    """All of these with each seed; the page holds the runs so far when one is over."""
     results: list[Result] = []
-    for seed in arguments.seed or [random.randrange(1_000_000)]:
-        found = asyncio.run(run_all(chosen, seed))
+    for seed in seeds:
+        found = await run_all(chosen, seed)
         show(found)
         results += found
         write(results)
-    return 0 if all(result.clean for result in results) else 1
+    return results
 
 
 def _seeds(text: str) -> list[int]:

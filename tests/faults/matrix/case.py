@@ -81,6 +81,8 @@ async def run(case: Case, servers: Servers, seed: int, directory: Path, between:
         except AssertionError as error:
             trouble = trouble or str(error)
         at_work.kill()
+        if (refused := at_work.load.refused) and trouble is None:
+            trouble = f"{len(refused)} requests were not taken, nobody knows whether they are there: {refused[0]}"
         history = await at_work.history(repeats=case.repeats)
         return Result(
             case,

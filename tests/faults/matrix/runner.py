@@ -22,6 +22,8 @@ from tests.faults.matrix.case import Case, Needs, Result, run
 from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.report import cells, columns
 
+AHEAD = {"log.message.timestamp.after.max.ms": str(24 * 3_600_000)}
+"""By default Kafka refuses records whose clock is an hour ahead."""
 AT_ONCE = {Needs.SHARED: 3, Needs.OWN: 1, Needs.PROXY: 1, Needs.THREE: 1}
 """Most of a case is waiting for sessions to time out."""
 
@@ -78,6 +80,7 @@ async def serving(needs: Needs) -> AsyncIterator[tuple[Servers, Proxy | None]]:
     """Such servers, and the proxy before Kafka if there is to be one."""
     between = Proxy(0, random.Random(0)) if needs is Needs.PROXY else None
     settings = {} if needs is Needs.THREE else dict(GUARDED)  # voters would have to be given rights before they vote
+    settings |= AHEAD
     if between is not None:  # all clients follow the address that the broker gives
         settings["advertised.listeners"] = f"PLAINTEXT://{HOST}:{between.port}"
     starting = servers(kafka=settings, nodes=3 if needs is Needs.THREE else 1, say=lambda _: None)

@@ -13,7 +13,7 @@ from devstack.servers import Control
 from tests.e2e.test_process import Process
 from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.world import World
-from tests.faults.soak.plan import Fault, Planned
+from tests.faults.soak.plan import ALONE, Fault, Planned
 
 FEWEST, MOST = 1, 3
 """Workers beside the one that lasts."""
@@ -42,15 +42,16 @@ class Breaker:
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def begin(self) -> None:
-        """Start the first workers."""
+        """Start the worker that lasts."""
         self.lasting = await self.world.start(settings=self.settings)
-        for _ in range(2):
-            await self._joins()
 
     async def play(self, plan: Iterable[Planned]) -> None:
-        """Play these, each when its time has come, and await the end of all."""
+        """Have two workers join the first, and play these, each when its time has come; await the end of all."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        await asyncio.sleep(ALONE)
+        for _ in range(2):
+            await self._joins()
         async with asyncio.TaskGroup() as group:
             for planned in plan:
                 await asyncio.sleep(began + planned.at - loop.time())

@@ -16,10 +16,17 @@ LEAST = 5
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Means of the resident memory in bytes."""
+    """Means of the resident memory in bytes, of each fifth of a run."""
 
-    first_fifth: float
-    last_fifth: float
+    fifths: tuple[float, ...]
+
+    @property
+    def first_fifth(self) -> float:
+        return self.fifths[0]
+
+    @property
+    def last_fifth(self) -> float:
+        return self.fifths[-1]
 
     @property
     def change(self) -> float:
@@ -38,4 +45,5 @@ def compared(samples: Sequence[int]) -> Memory | None:
     if len(counted) < LEAST:
         return None
     fifth = len(counted) // 5
-    return Memory(fmean(counted[:fifth]), fmean(counted[-fifth:]))
+    starts = [len(counted) * number // 5 for number in range(4)]
+    return Memory((*(fmean(counted[at : at + fifth]) for at in starts), fmean(counted[-fifth:])))

@@ -51,6 +51,8 @@ def told(outcome: Outcome) -> str:
     """The result, for people."""
     lines = [f"{name}: {cell}" for name, cell in zip(_COLUMNS, cells(outcome), strict=True)]
     lines += [f"  {fault}: {count}" for fault, count in sorted(outcome.faults.items())]
+    if outcome.memory is not None:
+        lines.append(f"memory by fifths: {', '.join(map(mebibytes, outcome.memory.fifths))}")
     if outcome.memory is None:
         lines.append("FAULT: too short to judge the memory")
     elif not outcome.memory.steady:

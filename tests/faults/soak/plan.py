@@ -35,7 +35,9 @@ LASTS = {
 """Shortest and longest, in seconds; what is not here is over at once."""
 APART = 5.0, 25.0
 """Seconds from the beginning of a fault to that of the next: they may overlap."""
-QUIET = 10.0
+ALONE = 30.0
+"""Seconds at the beginning in which the worker whose memory is watched has all the load: it never needs more later."""
+QUIET = 40.0
 """Seconds without a fault at the beginning, so that the first is met by workers at work."""
 
 

@@ -38,6 +38,8 @@ HOT = 2_000
 """Customers of a window that are asked for again and again."""
 BACKLOG = 10_000
 """Unanswered requests at which the load waits: enough for full batches, and it stays as fast as the workers."""
+OPEN = 8
+"""Windows that are not judged at which the load waits, so that one slow partition does not fill the memory."""
 AT_A_TIME = 100
 SHOWN = 5
 PARTITIONS = 12
@@ -157,12 +159,13 @@ class Soak:
         """As fast as the workers take it."""
         window = self._next_window()
         while time.monotonic() < end:
-            if self.backlog >= BACKLOG:
+            waiting = self.backlog >= BACKLOG or len(self.windows.open) > OPEN
+            if waiting:
                 await asyncio.sleep(0.02)
             for task in beside:
                 if task.done():
                     task.result()
-            if self.backlog < BACKLOG:
+            if not waiting:
                 for asked in itertools.chain(self._poison(window), itertools.islice(window.source, AT_A_TIME)):
                     window.load.send(self.producer, asked)
                     window.sent += 1
