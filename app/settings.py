@@ -61,11 +61,14 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to Kafka"
     )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="How to log in to Kafka, with a SASL protocol"
     )
     kafka_sasl_username: str | None = Field(None, description="Who logs in to Kafka")
     kafka_sasl_password: SecretStr | None = Field(None, description="The password of that user")
+    kafka_sasl_token_file: Path | None = Field(
+        None, description="With OAUTHBEARER instead: the file of the token, read for each connection"
+    )
     kafka_ssl_cafile: Path | None = Field(None, description="Certificates that Kafka's must be signed by (PEM)")
     kafka_ssl_certfile: Path | None = Field(None, description="The worker's own certificate (PEM)")
     kafka_ssl_keyfile: Path | None = Field(None, description="The key of that certificate (PEM)")
@@ -178,7 +181,9 @@ class Settings(BaseSettings):
             raise ValueError(f"must have {_SHORTEST_SECRET} bytes or more")
         return value
 
-    @field_validator("auth_jwks_file", "kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+    @field_validator(
+        "auth_jwks_file", "kafka_sasl_token_file", "kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile"
+    )
     @classmethod
     def _is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
@@ -189,12 +194,22 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Settings:
         if len(set(self.topics)) < len(self.topics):
             raise ValueError("REQUEST_TOPIC, COMPLETED_TOPIC, FAILED_TOPIC and DLQ_TOPIC must differ")
-        if self.kafka_security_protocol.startswith("SASL") and not (
-            self.kafka_sasl_username and self.kafka_sasl_password
-        ):
-            raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with a SASL protocol")
+        self._login_fits_together()
         self._callers_fit_together()
         return self
+
+    def _login_fits_together(self) -> None:
+        token = self.kafka_sasl_mechanism == "OAUTHBEARER"
+        if (self.kafka_sasl_token_file is not None) > token:
+            raise ValueError("KAFKA_SASL_TOKEN_FILE is of use with KAFKA_SASL_MECHANISM=OAUTHBEARER only")
+        if self.kafka_ssl_keyfile is not None and self.kafka_ssl_certfile is None:
+            raise ValueError("KAFKA_SSL_KEYFILE is of use with KAFKA_SSL_CERTFILE only")
+        if not self.kafka_security_protocol.startswith("SASL"):
+            return
+        if token and self.kafka_sasl_token_file is None:
+            raise ValueError("KAFKA_SASL_TOKEN_FILE is needed with KAFKA_SASL_MECHANISM=OAUTHBEARER")
+        if not token and not (self.kafka_sasl_username and self.kafka_sasl_password):
+            raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with a SASL protocol")
 
     def _callers_fit_together(self) -> None:
         keys = [name for name in ("auth_jwks_url", "auth_jwks_file", "auth_secret") if getattr(self, name) is not None]

@@ -11,6 +11,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFai
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
+from app.consumer.connection import check_certificates
 from app.consumer.decode import install, to_record
 from app.consumer.intake import Intake, failure
 from app.consumer.publisher import Publisher, cause_of
@@ -46,6 +47,7 @@ class UpsertBroker(KafkaBroker):
     """
 
     def __init__(self, settings: Settings, rooms: CheckedRooms, *, health: Health, metrics: Metrics) -> None:
+        check_certificates(settings)
         # consumer_only: the answers go out through a producer of ours, which can be replaced when it is spoiled
         super().__init__(
             settings.kafka_bootstrap_servers,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
@@ -19,6 +20,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
+from app.consumer.reasons import why_not_reached
 from app.model import Answer, Position, quick
 from app.response import answer_headers, letter_headers
 from app.settings import MEBIBYTE, Settings
@@ -167,7 +169,9 @@ class Publisher:
                 producer.client.add_topic(topic)
             if not await within(producer.client.force_metadata_update(), REQUEST_LIMIT_MS / 1000):
                 return {"kafka": "kafka: no broker answers"}
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaConnectionError, TimeoutError):
+            return {"kafka": f"kafka: {await why_not_reached(self._settings)}"}
+        except (KafkaError, OSError) as error:
             return {"kafka": cause_of(error)}
         there = producer.client.cluster.topics()
         missing = sorted(set(topics) - set(there))

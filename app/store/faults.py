@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import asyncpg
 
+from app.certificates import certificate_fault
 from app.errors import Conflict, DataFault, SetupNeeded, Transient, WorkerError
 
 T = TypeVar("T")
@@ -52,7 +54,8 @@ def away(error: Exception) -> WorkerError:
 
 def connecting(error: Exception) -> WorkerError:
     """Where a connection is opened: the address itself may be at fault."""
-    if isinstance(error, ValueError):  # asyncpg.ClientConfigurationError is one
+    # asyncpg.ClientConfigurationError is a ValueError, and so is what a certificate that is not trusted raises
+    if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
         return Transient("postgres: the address cannot be read: correct DATABASE_URL")
     return away(error)
 
@@ -98,6 +101,10 @@ def _what(error: Exception) -> str:
         return f"SQLSTATE {state} ({advice})" if advice else f"SQLSTATE {state}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if (fault := certificate_fault(error)) is not None:
+        return f"the server shows a certificate {fault}"
+    if isinstance(error, ssl.SSLError):
+        return "the server does not agree on TLS"
     if state is not None or isinstance(error, OSError):
         return "connection lost or refused"
     if isinstance(error, asyncpg.InterfaceError):  # from a connection that was closed under us

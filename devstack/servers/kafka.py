@@ -64,7 +64,8 @@ class EmbeddedKafka:
         self._formats: list[tuple[LocalServer, Command]] = []
         for n, (port, controller) in enumerate(zip(ports, controllers, strict=True), 1):
             home = directory / f"kafka-{n}"
-            listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}"
+            own = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}"
+            listeners = ",".join([own, *filter(None, [options.kafka.get("listeners")])])  # those of a test beside ours
             properties = _write_settings(home, common | {"node.id": str(n), "listeners": listeners})
             java = _java(home, class_path, FULL_JVM if options.full_jvm else LEAN_JVM)
             node = LocalServer(

@@ -47,6 +47,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "kafka_sasl_mechanism": "SCRAM-SHA-512",
         "kafka_sasl_username": None,
         "kafka_sasl_password": None,
+        "kafka_sasl_token_file": None,
         "kafka_ssl_cafile": None,
         "kafka_ssl_certfile": None,
         "kafka_ssl_keyfile": None,
@@ -353,3 +354,24 @@ def test_keys_come_from_where_they_cannot_be_forged_on_their_way(environment: py
         "PATIENT_UPSERT_AUTH_JWKS_URL: must be an address with https://, or with http:// on this very machine, "
         "without a user"
     ]
+
+
+@pytest.mark.rule("R10.3")
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
+            "KAFKA_SASL_TOKEN_FILE is needed with KAFKA_SASL_MECHANISM=OAUTHBEARER",
+        ),
+        (
+            {"KAFKA_SASL_TOKEN_FILE": __file__},
+            "KAFKA_SASL_TOKEN_FILE is of use with KAFKA_SASL_MECHANISM=OAUTHBEARER only",
+        ),
+        ({"KAFKA_SSL_KEYFILE": __file__}, "KAFKA_SSL_KEYFILE is of use with KAFKA_SSL_CERTFILE only"),
+    ],
+)
+def test_a_login_that_does_not_fit_together_is_told_in_one_line(
+    environment: pytest.MonkeyPatch, changes: dict[str, str], line: str
+) -> None:
+    assert refused(environment, **changes) == [f"PATIENT_UPSERT_*: {line}"]

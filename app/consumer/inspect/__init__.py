@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
-import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    KafkaError,
-    NodeNotReadyError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaError
 
-from app.consumer.connection import connection
+from app.consumer.connection import check_certificates, connection
 from app.consumer.inspect.protocol import group_rights, may_produce, metadata, rights_of
 from app.consumer.inspect.sample import Keys, sample_keys
+from app.consumer.reasons import reason_of, why_not_reached
 from app.errors import Transient
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.waiting import within
 
 __all__ = ["KafkaFacts", "Keys", "Topic", "inspect_kafka"]
@@ -81,26 +72,22 @@ class KafkaFacts:
 
 async def inspect_kafka(settings: Settings) -> KafkaFacts:
     """Ask the cluster. Raises Transient, whose text says what stands in the way of reaching it."""
-    admin = AIOKafkaAdminClient(**_arguments(settings))
+    try:
+        check_certificates(settings)
+    except SettingsError as error:
+        raise Transient(str(error)) from None
+    admin = AIOKafkaAdminClient(**connection(settings) | {"request_timeout_ms": int(ASK_SECONDS * 1000)})
     reached = False
     try:
         await within(admin.start(), START_SECONDS)
         reached = True
         return await _facts(admin, settings)
     except (KafkaError, OSError, TimeoutError) as error:
-        cause = _cause(error) if reached else None
+        cause = reason_of(error) if reached else None
     finally:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             await within(admin.close(), CLOSE_SECONDS)
-    raise Transient(cause or await _why_not_reached(settings))
-
-
-def _arguments(settings: Settings) -> dict[str, Any]:
-    try:
-        return connection(settings) | {"request_timeout_ms": int(ASK_SECONDS * 1000)}
-    except ssl.SSLError:
-        cause = "the certificates in KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be used"
-    raise Transient(cause)
+    raise Transient(cause or await why_not_reached(settings))
 
 
 async def _facts(admin: AIOKafkaAdminClient, settings: Settings) -> KafkaFacts:
@@ -159,40 +146,3 @@ async def _or_none(question: Awaitable[T], limit: float | None = ASK_SECONDS) ->
         return await within(question, limit)
     except (KafkaError, OSError, TimeoutError, NotImplementedError):  # the last: a broker too old for the question
         return None
-
-
-async def _why_not_reached(settings: Settings) -> str:
-    """The client tells only that no broker could be had; this asks each address for the reason."""
-    arguments = _arguments(settings)
-    servers = arguments.pop("bootstrap_servers")
-    arguments.pop("metadata_max_age_ms")
-    hosts = [(host, port) for host, port, _ in collect_hosts(servers, randomize=False)]
-
-    async def reason(host: str, port: int) -> str:
-        try:
-            made = await within(create_conn(host, port, **arguments), START_SECONDS)
-        except (KafkaError, OSError, TimeoutError) as error:
-            return f"{host}:{port} {_cause(error)}"
-        made.close()
-        return f"{host}:{port} was reached, but does not answer"
-
-    return "; ".join(await asyncio.gather(*(reason(host, port) for host, port in hosts)))
-
-
-_CAUSES: Final[tuple[tuple[Callable[[BaseException], bool], str], ...]] = (
-    (lambda error: isinstance(error, NodeNotReadyError), "the brokers name addresses that cannot be reached from here"),
-    (
-        lambda error: isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError),
-        "refuses the login",
-    ),
-    (lambda error: isinstance(error, UnsupportedSaslMechanismError), "does not know this login mechanism"),
-    (lambda error: isinstance(error, socket.gaierror), "is a name that cannot be resolved"),
-    (lambda error: isinstance(error, ssl.SSLError), "does not agree on TLS"),
-    (lambda error: isinstance(error, ConnectionRefusedError), "refuses connections"),
-    (lambda error: isinstance(error, TimeoutError), "does not answer in time"),
-)
-
-
-def _cause(error: BaseException) -> str:
-    """What to say of an error of the client: its kind, never its text."""
-    return next((text for holds, text in _CAUSES if holds(error)), f"fails with {type(error).__name__}")
