@@ -65,8 +65,8 @@ class Sizes:
 
 USUAL: Final = Sizes()
 QUICK: Final = Sizes(
-    rounds=2, other_rounds=1, mix=15_000, other=10_000, floor=10_000, naive=300, latency_rounds=1, latency_seconds=5,
-    tables=(200_000,),
+    rounds=2, other_rounds=1, mix=15_000, other=10_000, floor=10_000, naive=300, latency_rounds=1, latency_seconds=3,
+    tables=(100_000,),
 )  # fmt: skip
 
 
