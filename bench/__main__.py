@@ -64,9 +64,9 @@ def main(
     configure_logging("console", "error")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    sizes = (QUICK if quick else USUAL).scaled(scale)
+    sizes = QUICK if quick else USUAL
     sizes = full(sizes) if everything else sizes
-    sizes = with_peers(sizes) if peers else sizes
+    sizes = (with_peers(sizes) if peers else sizes).scaled(scale)
     raise_interrupts()
     try:
         results = read(again) if again else _measured(sizes, _options(quick, everything, peers, scale), console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,14 +49,17 @@ def peak_memory(pid: int) -> int:
     """The most memory that this process and its children have used at once, in bytes; where not Linux, use now."""
     try:
         root = psutil.Process(pid)
-        return sum(_peak(process) for process in (root, *root.children(recursive=True)))
+        processes = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
+    return sum(map(_peak, processes))
 
 
 def _peak(process: psutil.Process) -> int:
-    if sys.platform == "linux":
+    with suppress(OSError, psutil.NoSuchProcess):  # it has just ended
+        if sys.platform != "linux":
+            return int(process.memory_info().rss)
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    return int(process.memory_info().rss)
+    return 0

@@ -93,26 +93,30 @@ def _latency(axes: Any, results: Results) -> bool:
 def _table_size(axes: Any, results: Results) -> bool:
     """CPU of worker and Postgres for one request of the mix, over the customers in the table."""
     runs = [run for run in results.runs if run.contestant == "ours" and run.load in ("mix", "mix, larger table")]
-    sizes = sorted({run.rows for run in runs})
-    if len(sizes) < 2:
-        return False
+    drawn = False
     for who, colour in (("worker", COLOURS["ours"]), ("postgres", "#8250df")):
-        values = [_microseconds([run for run in runs if run.rows == size], who) for size in sizes]
+        known = [run for run in runs if who in run.cpu]
+        sizes = sorted({run.rows for run in known})
+        if len(sizes) < 2:
+            continue
+        drawn = True
+        values = [_microseconds([run for run in known if run.rows == size], who) for size in sizes]
         axes.plot(sizes, values, marker="o", color=colour, label=who)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("customers in the table")
     axes.set_ylabel("CPU microseconds a request")
     axes.set_title("Cost of a request by size of the table")
-    axes.legend(frameon=False)
-    return True
+    if drawn:
+        axes.legend(frameon=False)
+    return drawn
 
 
 def _cost(axes: Any, results: Results) -> bool:
     """Where the CPU of one request of the mix goes."""
     floors = [run for run in results.runs if run.contestant == "floor"]
     runs = [run for run in results.runs if (run.contestant, run.load) == ("ours", "mix") and run.rows == CUSTOMERS]
-    if not floors or not runs:
+    if not floors or not any("worker" in run.cpu for run in runs):
         return False
     rooms, store = _microseconds(floors, "rooms"), _microseconds(floors, "store")
     parts = {
@@ -125,6 +129,8 @@ def _cost(axes: Any, results: Results) -> bool:
     colours = ("#1f6feb", "#54aeff", "#b6e3ff", "#8250df", "#bf8700")
     left = 0.0
     for (name, value), colour in zip(parts.items(), colours, strict=True):
+        if not value:  # where the servers are not ours, what they cost is not known
+            continue
         bar = axes.barh(["one request"], [value], left=left, color=colour, label=name)
         axes.bar_label(bar, labels=[f"{value:.0f}" if value >= 1 else ""], label_type="center")
         left += value

@@ -10,6 +10,7 @@ from bench.measured import Latency, Results, Run
 
 MEGABYTE = 1_000_000
 LARGE = 10_000_000
+BACKLOG = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def ratios(results: Results) -> list[Ratio]:
         found.append(Ratio(name, _divided(*(list(map(quantile, one)) for one in both)), 1.0, 0.7, True))
     slow, half = latencies("ours", "100/s"), latencies("ours", "half")
     p99s = _divided([one.p99 for one in half], [one.p99 for one in slow])
-    backlog = runs("ours", "backlog")
+    backlog = [run for run in runs("ours", "backlog") if run.requests >= BACKLOG]
     large = [run for run in runs("ours", "mix, larger table") if run.rows >= LARGE]
     return [
         *found,

@@ -48,7 +48,6 @@ def tables(results: Results) -> list[tuple[str, Row, list[Row]]]:
                 "requests",
                 "answers/s",
                 "range",
-                "rounds",
                 "CPU s worker",
                 "Postgres",
                 "Kafka",
@@ -91,7 +90,6 @@ def _throughput(results: Results) -> list[Row]:
                 f"{runs[0].requests:,}",
                 _short(median(rates)),
                 _range(rates),
-                str(len(runs)),
                 *(_cpu(runs, who) for who in ("worker", "postgres", "kafka")),
                 _memory(runs),
             )

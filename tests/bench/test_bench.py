@@ -51,7 +51,8 @@ async def test_a_small_run_has_every_contestant_and_load_and_leaves_nothing(shar
     ]  # fmt: skip
     assert all(run.peak_memory > 0 for run in results.runs if run.contestant != "floor")
     assert "| mix against naive |" in (tmp_path / "performance.md").read_text(encoding="utf-8")
-    for plot in ("throughput", "latency", "table-size", "cost"):
+    for plot in ("throughput", "latency"):
+        # What so few requests cost is not known, so the other two plots are not drawn.
         assert (tmp_path / "plots" / f"{plot}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (tmp_path / "plots" / f"{plot}.svg").read_text(encoding="utf-8")
     assert await left(shared) == ([], [])

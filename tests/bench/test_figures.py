@@ -14,6 +14,7 @@ from app.pipeline import Pipeline
 from bench import loads
 from bench.measured import Latency, Results, Run
 from bench.people import CUSTOMER_COLUMNS, PATIENT_COLUMNS, customer_rows, patient_rows, person
+from bench.plots import draw
 from bench.ratios import Ratio, ratios
 from bench.report import markdown, read, write
 from bench.rounds import QUICK, USUAL, full
@@ -96,6 +97,19 @@ def test_results_are_read_back_as_they_were_written_and_only_the_marked_part_of_
     assert text == f"before\n<!-- bench -->\n{markdown(made())}<!-- /bench -->\nafter\n"
     assert "| mix against naive | 100 | 100–100 | ≥ 20 | ≥ 100 | aim |" in text
     assert "| ours | mix, larger table of 10,000,000 | 1,000 | 6,750 |" in text
+
+
+def test_every_plot_is_drawn_for_which_there_are_figures(tmp_path: Path) -> None:
+    names = ("cost", "latency", "table-size", "throughput")
+    results = made()
+    results.runs.append(Run("floor", "mix", 1, 1_000, 20_000, {"rooms": 5.0, "store": 2.0}, rows=20_000))
+    results.runs.append(Run("ours", "mix, larger table", 1, 1_000, 9_000, {"worker": 7.0}, rows=200_000))
+    draw(results, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    ]
+    draw(Results({}, {}), tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
 
 
 def test_the_mix_is_60_30_5_5_and_the_same_each_time() -> None:
