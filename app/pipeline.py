@@ -30,6 +30,8 @@ MAX_FAILURES_IN_A_ROW: Final = 50
 """So many requests that the database refuses, with none between that it takes, are a bad deploy and not bad data."""
 CONFLICTS_BEFORE_LOCKING: Final = 2
 LONGEST_WAIT: Final = 5.0
+_NEXT: Final = "next batch"
+"""What waits to be understood, beside the batch that is with the database."""
 
 _FAILED = Refusal(ErrorCode.INTERNAL_ERROR, (Fault("", FaultCode.FAILED),))
 
@@ -87,7 +89,7 @@ class Pipeline:
         """
         received = self._now()
         envelopes = [self._open(record) for record in records]
-        callers = await self.until_there(lambda: self.callers.of(records), "callers")
+        callers = await self.until_there(lambda: self.callers.of(records), _NEXT)
         owners = await self._owners(envelopes)
         return self._understand(envelopes, owners, callers, received)
 
@@ -127,7 +129,7 @@ class Pipeline:
         patients = {patient for patient in patients if is_identifier(patient)}
         if not patients:
             return {}
-        return await self.until_there(lambda: self.store.owners(sorted(patients)), "owners")
+        return await self.until_there(lambda: self.store.owners(sorted(patients)), _NEXT)
 
     def _understand(
         self,

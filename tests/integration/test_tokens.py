@@ -89,7 +89,7 @@ async def test_requests_wait_for_the_keys_and_then_only_callers_who_may_have_an_
                     bearer(event("3", "cus_2"), good(customers=["cus_1"])),
                     event("1", "cus_1"),
                 )
-                await until(lambda: waiting("callers", "batch"))
+                await until(lambda: waiting("callers", "next batch"))
                 assert await requester.receive() == 0
                 issuer.there = True
 

@@ -204,7 +204,7 @@ class Member:
     # the rooms
 
     async def understand(self, records: Sequence[Record]) -> list[Request]:
-        await self.call("understand", lambda: None)
+        await self.pipeline.until_there(lambda: self.call("understand", lambda: None), "understanding")
         return await self.pipeline.understand(records)
 
     async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:

@@ -134,11 +134,11 @@ async def test_a_batch_waits_for_keys_and_is_judged_by_when_it_came() -> None:
     worker.clock = lambda: next(times, later)
     batch = [event("1", token(exp=T + 1))]
     working = asyncio.create_task(worker.process(batch, Passes()))
-    await until(lambda: worker.health.missing.get("batch") == "callers: the keys cannot be had: no answer in time")
+    await until(lambda: worker.health.missing.get("next batch") == "callers: the keys cannot be had: no answer in time")
     assert memory.read == []
     issuer.error = None
     assert told(await working) == ["created"]
-    assert worker.health.has("batch")
+    assert worker.health.has("next batch")
 
 
 @pytest.mark.rule("R9.10")
