@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class TolerantPartition(PartitionRecords):
         super().__init__(tp, records, aborted, fetch_offset, key, value, *options)  # type: ignore[no-untyped-call]
         if value is as_records:  # a consumer record of aiokafka between its own and ours would double the cost
             self._consumer_record = _to_record  # type: ignore[method-assign]
-        records.position = lambda: int(self.next_fetch_offset)
+        this = weakref.proxy(self)  # a cycle would keep the response, up to a megabyte, until the collector comes
+        records.position = lambda: int(this.next_fetch_offset)
 
 
 _broken_before: OrderedDict[bytes, None] = OrderedDict()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +51,19 @@ def records(data: bytes) -> list[Record]:
     found = [to_record(raw) for raw in read()]
     assert list(read(as_records)) == found
     return found
+
+
+def test_a_response_is_let_go_as_soon_as_it_is_read() -> None:
+    response = TolerantRecords(batch([ONE, TWO]))
+    kept = weakref.ref(response)
+    gc.disable()
+    try:
+        partition = TolerantPartition(TopicPartition("t", 0), response, [], 0, None, as_records, True, READ_COMMITTED)
+        assert len(list(partition)) == 2
+        del response, partition
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.rule("R6.50")
