@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,6 +22,7 @@ SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 1_000
 REBALANCE_MS: Final = 20_000
 """How long the group waits for a member to join again. Letting go takes one eight seconds at most (see worker.py)."""
+_epochs = itertools.count()  # of all consumers of this process: a batch must not seem to be of the one that came after
 _NOWHERE: Final = TopicPartition("", -1)
 
 Found = dict[TopicPartition, list[Any]]
@@ -55,8 +57,7 @@ class Intake(AIOKafkaConsumer):
         self._wait_s = settings.batch_max_wait_ms / 1000
         self._next: dict[TopicPartition, int] = {}
         self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        self.epoch = 0
-        self.fetched_in = 0
+        self.epoch = self.fetched_in = next(_epochs)
         self.stops = 0
         self.fetched_after = 0
 
@@ -108,7 +109,7 @@ class Intake(AIOKafkaConsumer):
 
     def forget(self) -> None:
         """The assignment is gone: positions are asked for again."""
-        self.epoch += 1
+        self.epoch = next(_epochs)
         self._next.clear()
 
     def rewind(self, partition: TopicPartition, offset: int) -> None:

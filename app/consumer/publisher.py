@@ -108,18 +108,25 @@ class Publisher:
     async def _send(self, producer: AIOKafkaProducer, pieces: Iterable[_Piece], failed: dict[Outgoing, str]) -> bool:
         """Send these, add to `failed`, and say whether the producer may have lost count of what it sent.
 
-        A piece is acknowledged or refused as a whole. After one that was refused the broker takes no other of its
-        partition, whose sequence numbers would leave a gap: the order holds.
+        A piece is acknowledged or refused as a whole. After one that was refused no other of its partition is sent: the
+        broker refuses a gap in the sequence numbers, but not one at the beginning.
         """
         waiting: dict[asyncio.Future[Any], _Piece] = {}
+        last: dict[tuple[str, int], asyncio.Future[Any]] = {}
         unsent = deque(pieces)
         known = len(failed)
         try:
             async with asyncio.timeout(PUBLISH_LIMIT):
                 while unsent:
-                    future = await producer.send_batch(unsent[0].batch, unsent[0].topic, partition=unsent[0].partition)
+                    piece = unsent[0]
+                    before = last.get((piece.topic, piece.partition))
+                    if before is not None and (problem := await _outcome(before)) is not None:
+                        failed.update(dict.fromkeys(piece.records, cause_of(problem, piece.topic)))
+                        unsent.popleft()
+                        continue
+                    future = await producer.send_batch(piece.batch, piece.topic, partition=piece.partition)
                     future.add_done_callback(_look_at)
-                    waiting[future] = unsent.popleft()
+                    waiting[future], last[piece.topic, piece.partition] = unsent.popleft(), future
                 await asyncio.wait(waiting) if waiting else None
         except (
             KafkaError,
@@ -283,6 +290,12 @@ async def _close(producer: AIOKafkaProducer, limit: float) -> None:
         await ended([stopping], limit)
     elif stopping.exception() is not None:
         await producer.client.close()
+
+
+async def _outcome(sent: asyncio.Future[Any]) -> BaseException | None:
+    """Why a piece was refused; None once it is acknowledged."""
+    await asyncio.wait({sent})
+    return sent.exception()
 
 
 def cause_of(error: BaseException, topic: str | None = None) -> str:
