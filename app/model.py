@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from app.errors import Refusal
@@ -315,6 +316,7 @@ class Answer(NamedTuple):
         return f"Answer({self.position.id}, {self.status} {self.outcome})"
 
 
+@lru_cache(maxsize=4096)  # records of one time come together
 def from_milliseconds(milliseconds: int) -> datetime:
     """Unix milliseconds as an aware UTC time, exact, and clamped to years that leave room to reckon with."""
     try:

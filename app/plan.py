@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import itemgetter
+from typing import Final
 
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
 from app.model import (
@@ -33,6 +34,7 @@ _TICK = timedelta(milliseconds=1)
 _SET_BY_REQUESTS = slice(Patient._fields.index("first_name"), Patient._fields.index("country") + 1)
 """The fields of a patient that a request can set."""
 
+_FIRST: Final = itemgetter(0)
 _REUSED = Refusal(ErrorCode.IDEMPOTENCY_KEY_REUSED, (Fault("", FaultCode.KEY_REUSED),))
 _NO_CUSTOMER = Refusal(ErrorCode.CUSTOMER_NOT_FOUND, (Fault("/customer", FaultCode.CUSTOMER_UNKNOWN),))
 _NO_PATIENT = Refusal(ErrorCode.PATIENT_NOT_FOUND, (Fault("/patient", FaultCode.PATIENT_UNKNOWN),))
@@ -168,7 +170,11 @@ class _Fold:
         if data.phone == customer.phone and email == customer.email:
             return customer
         version = _next_version(self.known.customers.get(id))
-        return customer._replace(email=email, phone=data.phone, updated_at=time, version=version)
+        _, _, first_name, last_name, billing, _, has_account, metadata, created_at, _, deleted_at, _ = customer
+        return Customer(
+            id, email, first_name, last_name, billing, data.phone, has_account, metadata, created_at, time, deleted_at,
+            version,
+        )  # fmt: skip
 
     def _patient_after(
         self, id: str, patient: Patient | None, data: PatientData, effective_at: datetime, time: datetime
@@ -202,15 +208,15 @@ class _Fold:
         assert request.id is not None
         assert request.fingerprint is not None
         answer = StoredAnswer(
-            key=request.key,
-            source=request.source,
-            id=request.id,
-            customer=customer.customer,
-            position=request.position,
-            fingerprint=request.fingerprint,
-            outcome=outcome,
-            answer=success_value(request, outcome, customer, patient),
-            received_at=self.now,
+            request.key,
+            request.source,
+            request.id,
+            customer.customer,
+            request.position,
+            request.fingerprint,
+            outcome,
+            success_value(request, outcome, customer, patient),
+            self.now,
         )
         self.answers[request.key] = answer
         self.new_answers.append(answer)
@@ -221,14 +227,15 @@ class _Fold:
         customers, patients = self.known.customers, self.known.patients
         changed = [row for id, row in self.customers.items() if row is not customers.get(id)]
         profiles = [row for id, row in self.patients.items() if row is not patients.get(id)]
-        changed.sort(key=attrgetter("customer"))
-        profiles.sort(key=attrgetter("patient"))
+        # by their first field: customers by customer, patients by patient, answers by key
+        changed.sort(key=_FIRST)
+        profiles.sort(key=_FIRST)
         return Writes(
-            new_customers=tuple(row for row in changed if row.customer not in customers),
-            changed_customers=tuple(row for row in changed if row.customer in customers),
-            new_patients=tuple(row for row in profiles if row.customer not in patients),
-            changed_patients=tuple(row for row in profiles if row.customer in patients),
-            answers=tuple(sorted(self.new_answers, key=attrgetter("key"))),
+            new_customers=tuple([row for row in changed if row.customer not in customers]),
+            changed_customers=tuple([row for row in changed if row.customer in customers]),
+            new_patients=tuple([row for row in profiles if row.customer not in patients]),
+            changed_patients=tuple([row for row in profiles if row.customer in patients]),
+            answers=tuple(sorted(self.new_answers, key=_FIRST)),
         )
 
 

@@ -41,19 +41,19 @@ def understand(
             refusal = Refusal.merge(refusal, Refusal(ErrorCode.VALIDATION_FAILED, validated))
         elif refusal is None:
             data = validated
-    return Request(
-        position=envelope.position,
-        id=envelope.id,
-        source=shown.source,
-        customer=shown.customer,
-        key=identity.key,
-        fingerprint=identity.fingerprint,
-        effective_at=min(envelope.event_time, made) if envelope.event_time else made,
-        stale_guarded=envelope.event_time is not None or envelope.replayed_letter,
-        record=envelope.record,
-        data=data,
-        refusal=refusal,
-        denial=denial,
-        passed_on=envelope.passed_on,
-        key_differs=identity.key_differs,
+    return Request(  # by place, as envelopes are made
+        envelope.position,
+        envelope.id,
+        shown.source,
+        shown.customer,
+        identity.key,
+        identity.fingerprint,
+        min(envelope.event_time, made) if envelope.event_time else made,
+        envelope.event_time is not None or envelope.replayed_letter,
+        envelope.record,
+        data,
+        refusal,
+        denial,
+        envelope.passed_on,
+        identity.key_differs,
     )

@@ -22,6 +22,8 @@ def committable(positions: Sequence[Position], unpublished: Collection[Position]
         unpublished: those whose answer or dead letter was not acknowledged.
     """
     offsets: dict[Partition, int] = {}
+    if not unpublished:
+        return {position[:2]: position.offset + 1 for position in positions}
     stopped: set[Partition] = set()
     for position in positions:
         partition = partition_of(position)

@@ -65,7 +65,7 @@ class Suspects:
 
     def quiet(self, records: Sequence[Record]) -> bool:
         """Whether these may be looked at while others are processed: where nobody died, and where that is noted."""
-        return not any(self._until.values()) and all(partition_of(record.position) in self._until for record in records)
+        return not any(self._until.values()) and _partitions(records) <= self._until.keys()
 
     async def parts(self, records: Sequence[Record]) -> list[Part]:
         """The batch in the parts in which it is to be processed, one after the other; one part unless something died.
@@ -73,10 +73,11 @@ class Suspects:
         Asks and notes only where records are the first of their partition in this assignment.
         """
         begins: dict[Partition, tuple[int, int]] = {}
-        for record in records:
-            partition, offset = partition_of(record.position), record.position.offset
-            if partition not in self._until:
-                begins[partition] = begins.get(partition, (offset, offset))[0], offset
+        if first := _partitions(records) - self._until.keys():
+            for record in records:
+                partition, offset = partition_of(record.position), record.position.offset
+                if partition in first:
+                    begins[partition] = begins.get(partition, (offset, offset))[0], offset
         if begins:
             if late := self._unended & begins.keys():
                 await self._deaths.over(late)
@@ -94,7 +95,9 @@ class Suspects:
 
     def _split(self, records: Sequence[Record]) -> Iterator[Part]:
         """Partitions without suspicion go first, so that they get on."""
-        suspects = [record for record in records if record.position.offset < self._until[partition_of(record.position)]]
+        suspects: list[Record] = []
+        if any(self._until.values()):
+            suspects = [one for one in records if one.position.offset < self._until[partition_of(one.position)]]
         if not suspects:
             yield Part(How.TOGETHER, records)
             return
@@ -132,3 +135,7 @@ class Suspects:
         if partitions:
             await self._deaths.over(partitions)
             self._unended -= partitions
+
+
+def _partitions(records: Sequence[Record]) -> set[Partition]:
+    return {record.position[:2] for record in records}

@@ -182,12 +182,14 @@ class Worker:
         log.critical("stopped", cause=cause, at=where[-5:])
         self.health.waits("worker", f"stopped: {cause}; nothing is lost, a restart begins again at the same record")
 
-    def _still_ours(self, batch: _Batch) -> list[Record]:
+    def _still_ours(self, batch: _Batch) -> Sequence[Record]:
         """The records of a batch that may be processed: their partition was neither given away nor stopped since."""
         return self._not_stopped(batch) if self.may_go_on(batch.epoch) else []
 
-    def _not_stopped(self, batch: _Batch) -> list[Record]:
+    def _not_stopped(self, batch: _Batch) -> Sequence[Record]:
         stopped = self._stopped_since
+        if not stopped:
+            return batch.records
         return [record for record in batch.records if batch.mark >= stopped.get(partition_of(record.position), 0)]
 
     async def _answer(self, batch: _Batch, hand: _InHand) -> None:
@@ -237,8 +239,10 @@ class Worker:
     async def _publish_and_commit(self, batch: _Batch, answers: Sequence[Answer], began: float) -> None:
         # A partition that was stopped meanwhile is read again from there, and then answered with what is stored.
         records = self._not_stopped(batch)
-        places = {record.position for record in records}
-        given = [answer for answer in answers if answer.record.position in places]
+        given = answers
+        if len(records) != len(answers):
+            places = {record.position for record in records}
+            given = [answer for answer in answers if answer.record.position in places]
         failed = await self.publisher.publish([each for answer in given for each in outgoing(answer, self.settings)])
         unpublished = {record.position for record in failed}
         if failed:
@@ -357,8 +361,10 @@ class Worker:
 
 def _only(batch: _Batch, records: Sequence[Record]) -> _Batch:
     """The batch without its other records."""
+    if len(records) == len(batch.records):
+        return batch
     requests = batch.requests
-    if requests is not None and len(requests) != len(records):
+    if requests is not None:
         places = {record.position for record in records}
         requests = [request for request in requests if request.record.position in places]
     return replace(batch, records=records, requests=requests)
@@ -376,14 +382,17 @@ def _first(unsent: dict[Outgoing, str]) -> int:
     return min(record.position.offset for record in unsent)
 
 
-def _split(records: Sequence[Record], limit: int) -> list[list[Record]]:
+def _split(records: Sequence[Record], limit: int) -> Sequence[Sequence[Record]]:
     """The records in order, in parts of at most `limit` bytes; a larger record is a part of its own."""
+    sizes = [record.size for record in records]
+    if sum(sizes) <= limit:
+        return [records]
     parts: list[list[Record]] = [[]]
-    size = 0
-    for record in records:
-        if parts[-1] and size + record.size > limit:
+    total = 0
+    for record, size in zip(records, sizes, strict=True):
+        if parts[-1] and total + size > limit:
             parts.append([])
-            size = 0
+            total = 0
         parts[-1].append(record)
-        size += record.size
+        total += size
     return parts

@@ -37,6 +37,7 @@ _OF_ANOTHER_TYPE = {
 }
 """The attributes that are read, each with what one is called in an object that is no string."""
 _HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type", "time", "subject")}
+_TYPE = EVENT_TYPE.encode()
 
 
 @dataclass(slots=True)
@@ -62,10 +63,12 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         )
     headers = HeaderMap(record.headers)
     faults = headers.faults
-    position = (_letter_position(headers) if headers.of_letter else None) or record.position
+    position = record.position
+    if headers.of_letter:
+        position = _letter_position(headers) or position
     value, unreadable = _read_value(record.value)
     if "ce_specversion" in headers:
-        event = _cloud_event({name: headers.text(header) for name, header in _HEADERS.items()}, faults)
+        event = _usual_event(headers) or _binary_event(headers)
     elif _is_structured(headers, value):
         if unreadable is None and type(value) is dict:
             event = _cloud_event(_attributes(value, faults), faults)
@@ -85,21 +88,21 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         refusal = Refusal.merge(refusal, mismatch)
     if not readable:
         refusal = Refusal.merge(refusal, unreadable)
-    return Envelope(
-        record=record,
-        position=position,
-        id=event.id,
-        source=event.source,
-        source_from_customer=event.source_from_customer,
-        named_customer=named or event.subject,
-        key_customer=_key_customer(record.key) if customer_from_key else None,
-        patient=patient,
-        event_time=event.time,
-        replayed_letter=position is not record.position,
-        data=value if readable else None,
-        readable=readable,
-        refusal=refusal,
-        passed_on=headers.passed_on(),
+    return Envelope(  # by place: this is made for every record, and names cost as much again
+        record,
+        position,
+        event.id,
+        event.source,
+        event.source_from_customer,
+        named or event.subject,
+        _key_customer(record.key) if customer_from_key else None,
+        patient,
+        event.time,
+        position is not record.position,
+        value if readable else None,
+        readable,
+        refusal,
+        headers.passed_on(),
     )
 
 
@@ -136,6 +139,24 @@ def _attributes(event: dict[str, Any], faults: list[Fault]) -> dict[str, str | N
             value = ""  # faulty, which is not the same as absent
         values[name] = value
     return values
+
+
+def _usual_event(headers: HeaderMap) -> _Event | None:
+    """The event that most records are: nothing wrong, all in ASCII, without time and subject. None: look closer."""
+    raw = headers.raw
+    id, source = raw("ce_id"), raw("ce_source")
+    if raw("ce_specversion") != b"1.0" or raw("ce_type") != _TYPE or headers.faults or not id or not source:
+        return None
+    if not (id.isascii() and source.isascii()) or "ce_time" in headers or "ce_subject" in headers:
+        return None
+    id_, source_ = id.decode(), source.decode()
+    if not (is_identifier(id_) and is_identifier(source_)) or source_.startswith("kafka:"):
+        return None
+    return _Event(id_, source_)
+
+
+def _binary_event(headers: HeaderMap) -> _Event:
+    return _cloud_event({name: headers.text(header) for name, header in _HEADERS.items()}, headers.faults)
 
 
 def _cloud_event(attributes: dict[str, str | None], faults: list[Fault]) -> _Event:

@@ -28,13 +28,14 @@ class HeaderMap:
         self.faults: list[Fault] = []
         values = self._values
         for name, value in headers:
-            lower = name if name in _READ else name.lower()  # nearly all are written in lower case
-            if lower not in _READ:
-                continue
-            if lower not in values:
-                values[lower] = value
-            elif values[lower] != value:
-                fault = Fault(_READ[lower], FaultCode.HEADER_REPEATED)
+            if name not in _READ:  # nearly all are written in lower case
+                name = name.lower()
+                if name not in _READ:
+                    continue
+            if name not in values:
+                values[name] = value
+            elif values[name] != value:
+                fault = Fault(_READ[name], FaultCode.HEADER_REPEATED)
                 if fault not in self.faults:
                     self.faults.append(fault)
 

@@ -42,17 +42,18 @@ def identify(envelope: Envelope, *, owner: str | None, pattern: re.Pattern[str])
     if envelope.source_from_customer and customer is not None:
         source = f"kafka:{envelope.position.topic}#{customer}"
     return Identity(
-        customer=customer,
-        source=source,
-        key=inbox_key(source, envelope.id) if source is not None and envelope.id is not None else None,
-        fingerprint=_fingerprint(envelope, raw) if envelope.readable else None,
-        refusal=_refusal(envelope, raw, customer),
-        key_differs=customer is not None and envelope.key_customer not in (None, customer),
+        customer,
+        source,
+        inbox_key(source, envelope.id) if source is not None and envelope.id is not None else None,
+        _fingerprint(envelope, raw) if envelope.readable else None,
+        None if customer is not None else _refusal(envelope, raw),
+        customer is not None and envelope.key_customer not in (None, customer),
     )
 
 
-def _refusal(envelope: Envelope, raw: str | None, customer: str | None) -> Refusal | None:
-    if customer is not None or envelope.record.undecodable:
+def _refusal(envelope: Envelope, raw: str | None) -> Refusal | None:
+    """Why nobody is named. `raw` is what stands where a customer should."""
+    if envelope.record.undecodable:
         return None
     if raw is not None:
         return Refusal(ErrorCode.VALIDATION_FAILED, (Fault("/customer", FaultCode.CUSTOMER_INVALID),))

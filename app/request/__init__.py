@@ -35,20 +35,20 @@ def _without_fault(data: dict[str, Any], received_at: datetime) -> PatientData:
 
     A value that is no string has none of the methods that the rules call.
     """
-    return PatientData(
-        first_name=name(data["firstName"]),
-        last_name=name(data["lastName"]),
-        date_of_birth=fields.born(data["dateOfBirth"], received_at),
-        phone=fields.phone(data["phone"]),
-        address=schema.address_line(data["address"]),
-        city=schema.text(data["city"]),
-        state=schema.text_or_empty(data["state"]),
-        postal_code=schema.text_or_empty(data["postalCode"]),
-        country=schema.text(data["country"]),
-        gender=fields.gender(data["gender"]) if "gender" in data else UNSET,
-        email=fields.email(data["email"]) if "email" in data else UNSET,
-        address2=schema.second_address_line(data["address2"]) if "address2" in data else UNSET,
-        patient=fields.identifier(data.get("patient")),
+    return PatientData(  # in the order of its fields, as envelopes are made
+        name(data["firstName"]),
+        name(data["lastName"]),
+        fields.born(data["dateOfBirth"], received_at),
+        fields.phone(data["phone"]),
+        schema.address_line(data["address"]),
+        schema.text(data["city"]),
+        schema.text_or_empty(data["state"]),
+        schema.text_or_empty(data["postalCode"]),
+        schema.text(data["country"]),
+        fields.gender(data["gender"]) if "gender" in data else UNSET,
+        fields.email(data["email"]) if "email" in data else UNSET,
+        schema.second_address_line(data["address2"]) if "address2" in data else UNSET,
+        fields.identifier(data["patient"]) if "patient" in data else None,
     )
 
 

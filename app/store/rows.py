@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from app.model import Customer, Outcome, Patient, Position, StoredAnswer
+from app.model import Customer, Known, Outcome, Patient, Position, StoredAnswer
 
 Row = Any
 """A record of the driver: a tuple with names."""
@@ -27,7 +27,9 @@ UPDATE_PATIENTS: Final = attrgetter(
     "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
     "postal_code", "country", "effective_at", "updated_at", "version",
 )  # fmt: skip
-_CUSTOMER_FIELDS: Final = len(CUSTOMER_COLUMNS)
+_CUSTOMER: Final = len(ANSWER_COLUMNS)
+_PATIENT: Final = _CUSTOMER + len(CUSTOMER_COLUMNS)
+"""Where the columns of the customer and of the patient begin in a row of `read.sql`."""
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
@@ -70,18 +72,24 @@ def row_of(answer: StoredAnswer) -> tuple[Any, ...]:
     return (*answer[:4], *answer.position, *answer[5:])
 
 
-def answer_of(row: Row) -> StoredAnswer:
-    """A row of `read_answers.sql`."""
-    key, source, id_, customer, topic, partition, offset, timestamp, fingerprint, outcome, answer, received_at = row
+def known(found: Iterable[Row]) -> Known:
+    """What `read.sql` found."""
+    answers: dict[bytes, StoredAnswer] = {}
+    customers: dict[str, Customer] = {}
+    patients: dict[str, Patient] = {}
+    for row in found:
+        if (key := row[0]) is not None:
+            answers[key] = _answer(*row[:_CUSTOMER])
+        if (name := row[_CUSTOMER]) is not None:
+            customers[name] = Customer(*row[_CUSTOMER:_PATIENT])
+            if row[_PATIENT] is not None:
+                patients[name] = Patient(*row[_PATIENT:])
+    return Known(answers, customers, patients)
+
+
+def _answer(
+    key: bytes, source: str, id: str, customer: str, topic: str, partition: int, offset: int, timestamp: int,
+    fingerprint: bytes, outcome: str, answer: bytes, received_at: datetime,
+) -> StoredAnswer:  # fmt: skip
     position = Position(topic, partition, offset, timestamp)
-    return StoredAnswer(key, source, id_, customer, position, fingerprint, _OUTCOMES[outcome], answer, received_at)
-
-
-def customer_of(row: Row) -> Customer:
-    """The customer in a row of `read_rows.sql`."""
-    return Customer(*row[:_CUSTOMER_FIELDS])
-
-
-def patient_of(row: Row) -> Patient | None:
-    """The patient in a row of `read_rows.sql`; None where the customer has none."""
-    return Patient(*row[_CUSTOMER_FIELDS:]) if row[_CUSTOMER_FIELDS] is not None else None
+    return StoredAnswer(key, source, id, customer, position, fingerprint, _OUTCOMES[outcome], answer, received_at)

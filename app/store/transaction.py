@@ -53,17 +53,13 @@ class Transaction:
 
         Raises Transient, and DataFault when a name of a customer cannot be sent.
         """
-        names = sorted(set(customers))
+        names, keys = sorted(set(customers)), sorted(set(keys))
+        if not names and not keys:
+            return Known()
         if names and self._lock:
             await self._run(self._execute(query("lock_customers"), names), data)
             await self._run(self._execute(query("lock_patients"), names), data)
-        found = await self._fetch("read_rows", names)
-        answers = await self._fetch("read_answers", sorted(set(keys)))
-        return Known(
-            answers={row[0]: rows.answer_of(row) for row in answers},
-            customers={row[0]: rows.customer_of(row) for row in found},
-            patients={patient.customer: patient for row in found if (patient := rows.patient_of(row))},
-        )
+        return rows.known(await self._run(self._rows(query("read"), keys, names), data))
 
     async def write(self, writes: Writes) -> None:
         """Store what one batch changes.
@@ -95,7 +91,8 @@ class Transaction:
 
     async def owners(self, patients: Collection[str]) -> dict[str, str]:
         """See `Store.owners`."""
-        found = await self._fetch("read_owners", sorted(set(patients)))
+        asked = sorted(set(patients))
+        found = await self._run(self._rows(query("read_owners"), asked), data) if asked else []
         return {row[0]: row[1] for row in found}
 
     async def begin_assignment(
@@ -142,9 +139,6 @@ class Transaction:
         except BaseException:  # also cancelled: what the server does at this moment is unknown
             self._broken = True
             raise
-
-    async def _fetch(self, name: str, keys: list[Any]) -> list[Record]:
-        return await self._run(self._rows(query(name), keys), data) if keys else []
 
     async def _count(
         self,

@@ -111,8 +111,7 @@ async def counted(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, t
 
 
 FOUND_BY = {
-    "read_rows": {"customers_pkey", "patients_customer_key"},
-    "read_answers": {"requests_pkey"},
+    "read": {"requests_pkey", "customers_pkey", "patients_customer_key"},
     "read_owners": {"patients_pkey"},
     "lock_customers": {"customers_pkey"},
     "lock_patients": {"patients_customer_key"},

@@ -161,7 +161,7 @@ async def test_a_new_patient_is_named_with_a_uuid_of_version_7() -> None:
 @pytest.mark.rule("R5C.6")
 def test_a_uuid_of_version_7_begins_with_the_time() -> None:
     before = time.time_ns() // 1_000_000
-    made_now = [uuid7() for _ in range(1000)]
+    made_now = [uuid.UUID(uuid7()) for _ in range(1000)]
     later = time.time_ns() // 1_000_000
     assert len(set(made_now)) == 1000
     assert {(found.version, found.variant) for found in made_now} == {(7, uuid.RFC_4122)}
