@@ -1,7 +1,7 @@
 """The worker: batches to answers to offsets, in order, whatever the group does meanwhile.
 
-While one batch is with the database, the answers of the one before it are published and its offsets are committed, and
-the one behind it is understood.
+While one batch is with the database, the answers of the one before it are published and its offsets are committed. What
+is fetched meanwhile gathers to the next one, which is understood in advance where that is much.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -40,6 +40,9 @@ OVER_LIMIT: Final = 0.5
 """To note that the partitions were given away in order."""
 KEEP_ALIVE_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 5.0
+MUCH: Final = 100
+"""Records that are worth understanding in advance. Fewer wait for others: batches of one, each with its round trips,
+would take longer than the requests take to come."""
 
 
 class Rooms(Deaths, Protocol):
@@ -65,6 +68,8 @@ class _Batch:
     records: Sequence[Record]
     epoch: int
     mark: int
+    size: int = 0
+    """Bytes of the records."""
     requests: Sequence[Request] | None = None
 
 
@@ -97,7 +102,11 @@ class Worker:
     health: Health
     metrics: Metrics
     intake: Intake | None = None
-    _queue: asyncio.Queue[_Batch] = field(default_factory=lambda: asyncio.Queue(maxsize=1))
+    _gathered: deque[_Batch] = field(default_factory=deque)
+    """What was fetched and not yet taken, at most a full batch."""
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is more room, and when there may be more to take."""
     _suspects: Suspects = field(init=False)
     _in_hand: _InHand | None = None
     _publication: asyncio.Task[None] | None = None
@@ -122,13 +131,40 @@ class Worker:
         if intake is None:
             return
         epoch, mark = intake.fetched_in, intake.fetched_after
-        for part in _split(records, self.settings.batch_max_bytes):
-            putting = asyncio.ensure_future(self._queue.put(_Batch(part, epoch, mark)))
+        for part, size in _split(records, self.settings.batch_max_bytes):
+            putting = asyncio.ensure_future(self._gather(_Batch(part, epoch, mark, size)))
             try:
                 while not (await asyncio.wait({putting}, timeout=KEEP_ALIVE_SECONDS))[0]:
                     await intake.keep_alive()
             finally:
                 putting.cancel()
+
+    async def _gather(self, batch: _Batch) -> None:
+        while self._gathered and not self._fits(batch, self._gathered):
+            self._room.clear()
+            await self._room.wait()
+        self._gathered.append(batch)
+        self._wake.set()
+
+    def _fits(self, batch: _Batch, others: Sequence[_Batch]) -> bool:
+        count, size = (sum(map(of, (*others, batch))) for of in (_count, _size))
+        return count <= self.settings.batch_max_records and size <= self.settings.batch_max_bytes
+
+    async def _next(self) -> _Batch:
+        """What has gathered, as soon as no batch is in hand, or it is much."""
+        while not self._gathered or (self._in_hand is not None and sum(map(_count, self._gathered)) < MUCH):
+            self._wake.clear()
+            await self._wake.wait()
+        found = [self._gathered.popleft()]
+        first = found[0]
+        while (
+            self._gathered
+            and (self._gathered[0].epoch, self._gathered[0].mark) == (first.epoch, first.mark)
+            and self._fits(self._gathered[0], found)
+        ):
+            found.append(self._gathered.popleft())
+        self._room.set()
+        return replace(first, records=[record for batch in found for record in batch.records])
 
     async def run(self) -> None:
         """Work until cancelled, or until going on would do harm."""
@@ -156,7 +192,7 @@ class Worker:
 
     async def _take(self) -> _Batch:
         """The next batch, understood while the one before it is in hand, unless a killer could be in it."""
-        batch = await self._queue.get()
+        batch = await self._next()
         records = self._still_ours(batch)
         if records and self._suspects.quiet(records):
             return replace(batch, records=records, requests=await self.rooms.understand(records))
@@ -173,6 +209,7 @@ class Worker:
         finally:
             hand.task.cancel()
             self._in_hand = None
+            self._wake.set()
 
     def _halt(self, error: BaseException) -> None:
         """Stop for good, and stay up to say so. The text of an error that is not ours could hold data."""
@@ -347,8 +384,8 @@ class Worker:
         self._mending.clear()
         self.metrics.stopped_partitions.set(0)
         await ended(mending, LET_GO_LIMIT)
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._gathered.clear()
+        self._room.set()
         if (hand := self._in_hand) is not None and hand.task is not None:
             if hand.past_gate:
                 await _until(deadline, hand.task)
@@ -382,17 +419,26 @@ def _first(unsent: dict[Outgoing, str]) -> int:
     return min(record.position.offset for record in unsent)
 
 
-def _split(records: Sequence[Record], limit: int) -> Sequence[Sequence[Record]]:
-    """The records in order, in parts of at most `limit` bytes; a larger record is a part of its own."""
+def _count(batch: _Batch) -> int:
+    return len(batch.records)
+
+
+def _size(batch: _Batch) -> int:
+    return batch.size
+
+
+def _split(records: Sequence[Record], limit: int) -> Iterator[tuple[Sequence[Record], int]]:
+    """The records in order, in parts of at most `limit` bytes, each with its size; a larger one is a part of its own."""
     sizes = [record.size for record in records]
-    if sum(sizes) <= limit:
-        return [records]
-    parts: list[list[Record]] = [[]]
+    if (total := sum(sizes)) <= limit:
+        yield records, total
+        return
+    part: list[Record] = []
     total = 0
     for record, size in zip(records, sizes, strict=True):
-        if parts[-1] and total + size > limit:
-            parts.append([])
-            total = 0
-        parts[-1].append(record)
+        if part and total + size > limit:
+            yield part, total
+            part, total = [], 0
+        part.append(record)
         total += size
-    return parts
+    yield part, total

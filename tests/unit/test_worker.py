@@ -171,6 +171,12 @@ async def bench(
         await asyncio.wait({running})
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is there is worth understanding in advance."""
+    monkeypatch.setattr(module, "MUCH", 1)
+
+
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging("console", "error")
@@ -346,11 +352,12 @@ async def test_on_the_order_to_stop_the_batches_in_hand_are_finished_and_nothing
         at.publisher.open.set()
         await finishing
         await at.offer(record(3))
-        await until(at.worker._queue.empty)
+        await until(lambda: not at.worker._gathered)
         await until(lambda: at.worker._in_hand is None)
     assert (at.publisher.published, at.intake.committed) == ([0, 1], [{0: 1}, {0: 2}])
 
 
+@pytest.mark.usefixtures("eager")
 async def test_while_answers_are_published_the_next_batch_is_processed_and_its_answers_wait_for_them() -> None:
     processed: list[int] = []
 
@@ -363,7 +370,7 @@ async def test_while_answers_are_published_the_next_batch_is_processed_and_its_a
         for offset in range(4):
             await at.offer(record(offset))
         await until(lambda: processed == [0, 1] and at.rooms.understood == [0, 1, 2])
-        assert (at.publisher.asked, at.worker._queue.qsize()) == (1, 1)
+        assert (at.publisher.asked, len(at.worker._gathered)) == (1, 1)
         at.publisher.open.set()
         await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 3}, {0: 4}])
     assert at.publisher.published == [0, 1, 2, 3]
@@ -403,6 +410,7 @@ async def test_behind_an_answer_that_fails_while_all_is_let_go_nothing_is_publis
     assert (at.publisher.published, at.intake.committed, at.intake.did) == ([], [], [])
 
 
+@pytest.mark.usefixtures("eager")
 async def test_a_batch_that_was_understood_before_its_partition_stopped_is_not_processed_then() -> None:
     processed: list[int] = []
 
@@ -424,6 +432,7 @@ async def test_a_batch_that_was_understood_before_its_partition_stopped_is_not_p
     assert processed == [0, 10, 1, 11, 12]
 
 
+@pytest.mark.usefixtures("eager")
 async def test_where_someone_died_and_at_the_begin_of_a_partition_no_record_is_touched_in_advance() -> None:
     async with bench() as at:
         at.rooms.died = {("t", 0): (1, 1)}
@@ -431,7 +440,7 @@ async def test_where_someone_died_and_at_the_begin_of_a_partition_no_record_is_t
         await at.offer(record(0), record(1))
         await until(lambda: at.publisher.asked)
         await at.offer(record(2))
-        await until(at.worker._queue.empty)
+        await until(lambda: not at.worker._gathered)
         await at.offer(record(3))
         assert at.rooms.understood == [0]
         at.publisher.open.set()
@@ -493,17 +502,18 @@ async def test_a_commit_that_is_refused_leaves_the_worker_at_work() -> None:
 
 
 @pytest.mark.rule("R6.77")
+@pytest.mark.usefixtures("eager")
 async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 0.005)
-    async with bench() as at:
+    async with bench(batch_max_records=1) as at:
         at.publisher.open.clear()
         await at.offer(record(0))
         await until(lambda: at.publisher.asked)
         await at.offer(record(1))
         for offset in (2, 3):
-            await until(at.worker._queue.empty)
+            await until(lambda: not at.worker._gathered)
             await at.offer(record(offset))
         waiting = asyncio.create_task(at.offer(record(4)))
         await until(lambda: at.intake.kept_alive > 2)
@@ -515,7 +525,75 @@ async def test_while_a_batch_takes_long_the_group_is_told_that_this_member_lives
 
 def test_records_are_split_by_their_bytes_in_order_and_a_larger_one_is_a_part_of_its_own() -> None:
     small, large = [record(n, value=b"x" * 39) for n in range(3)], record(3, value=b"x" * 500)
-    assert _split([*small, large, small[0]], 100) == [small[:2], small[2:], [large], [small[0]]]
+    assert [part for part, _ in _split([*small, large, small[0]], 100)] == [small[:2], small[2:], [large], [small[0]]]
+    assert [size for _, size in _split([*small, large, small[0]], 100)] == [80, 40, 501, 40]
+    assert list(_split(small, 120)) == [(small, 120)]
+
+
+def noting(batches: list[list[int]]) -> Callable[[Sequence[Record], Gate], Awaitable[list[Answer]]]:
+    async def process(records: Sequence[Record], gate: Gate) -> list[Answer]:
+        batches.append([record.position.offset for record in records])
+        return await at_once(records, gate)
+
+    return process
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [[0], [1], [2, 3, 4]]),
+        ({"batch_max_records": 2}, [[0], [1], [2, 3], [4]]),
+        ({"batch_max_bytes": 1024}, [[0], [1], [2, 3], [4]]),
+    ],
+)
+async def test_what_comes_one_by_one_while_a_batch_is_in_hand_gathers_to_one_within_the_limits(
+    settings: dict[str, int], expected: list[list[int]]
+) -> None:
+    batches: list[list[int]] = []
+    async with bench(noting(batches), **settings) as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        more = asyncio.gather(*(at.offer(record(offset, value=b"v" * 400)) for offset in (2, 3, 4)))
+        await until(lambda: len(at.worker._gathered) == len(expected[2]))
+        assert at.rooms.understood == [0, 1]
+        at.publisher.open.set()
+        await more
+        await until(lambda: {0: 5} in at.intake.committed)
+    assert batches == expected
+
+
+@pytest.mark.parametrize("what", ["epoch", "stops"])
+async def test_what_was_fetched_in_different_times_does_not_gather_to_one_batch(what: str) -> None:
+    batches: list[list[int]] = []
+    async with bench(noting(batches)) as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.offer(record(2))
+        setattr(at.intake, what, getattr(at.intake, what) + 1)
+        await at.offer(record(3))
+        await at.offer(record(4))
+        at.publisher.open.set()
+        await until(lambda: [3, 4] in batches)
+    assert batches == [[0], [1], *([[2]] if what == "stops" else []), [3, 4]]
+
+
+async def test_much_is_understood_while_another_batch_is_in_hand() -> None:
+    async with bench() as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.offer(*(record(offset) for offset in range(2, module.MUCH + 1)))
+        await at.offer(record(module.MUCH + 1))
+        await until(lambda: at.rooms.understood[-1] == module.MUCH + 1)
+        assert at.publisher.published == []
 
 
 @pytest.mark.rule("R6.85")
