@@ -428,7 +428,7 @@ def _size(batch: _Batch) -> int:
 
 
 def _split(records: Sequence[Record], limit: int) -> Iterator[tuple[Sequence[Record], int]]:
-    """The records in order, in parts of at most `limit` bytes, each with its size; a larger one is a part of its own."""
+    """The records in order, in parts of at most `limit` bytes, each with its size; a larger one is its own part."""
     sizes = [record.size for record in records]
     if (total := sum(sizes)) <= limit:
         yield records, total
