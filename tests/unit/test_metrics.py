@@ -143,7 +143,13 @@ CASES: dict[str, Case] = {
     "rebalances_total": (joined_twice, {"rebalances_total": 2}),
     "batch_records": (
         three_answered_of_a_batch,
-        {"batch_records_count": 1, "batch_records_sum": 3, "batch_records_bucket le=2.0": 0},
+        {
+            "batch_records_count": 1,
+            "batch_records_sum": 3,
+            "batch_records_bucket le=2.0": 0,
+            "stage_seconds_count stage=publish": 1,
+            "stage_seconds_count stage=offsets": 1,
+        },
     ),
     "stage_seconds": (
         rows_moved_once,
