@@ -25,9 +25,10 @@ partitions: scrape all N, then take the `sum` of counters and lag, the `max` of 
 `patient_upsert_ready`. When one ends, all end ([0013](decisions/0013-several-workers.md)), so all targets go together.
 With `HTTP_PORT=0` nobody knows the ports beforehand.
 
-Lag and age are what the worker knows without asking Kafka: as of its last fetch. A partition that is stopped is not
-fetched from, so its lag stands still while its age grows; while Kafka is away both tell of what was fetched before. A
-worker without partitions tells neither: then `patient_upsert_ready` is 0.
+Lag and age are what the worker knows without asking Kafka: as of its last fetch. From a partition that is stopped, and
+while a batch waits for Postgres, nothing is fetched: the lag stands still and the age grows, so alert on the age. While
+Kafka is away both tell of what was fetched before. A worker without partitions tells neither: then
+`patient_upsert_ready` is 0.
 """
 
 

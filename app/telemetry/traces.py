@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SERVICE: Final = "patient-upsert"
 MOST_LINKS: Final = 128
 """What OpenTelemetry keeps of a span unless it is told otherwise; the requests beyond are counted, not linked."""
-STOP_LIMIT: Final = 2.0
+STOP_LIMIT: Final = 1.0
 """Seconds to send what is left when the worker stops."""
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
