@@ -60,7 +60,7 @@ class Backlog:
         partition = self._of(number)
         partition.position, partition.end = position, position if end is None else max(end, position)
         if partition.since is None or position >= partition.end:  # what comes now came after that
-            partition.since = at if partition.since is None else max(at, partition.since)
+            partition.since = at
 
     def behind(self, number: int, now: float) -> Behind:
         """How far this partition is behind, at this time (Unix seconds)."""

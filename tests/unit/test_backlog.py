@@ -56,6 +56,16 @@ def test_what_is_not_fetched_came_after_the_partition_was_last_seen_read_to_its_
 
 
 @pytest.mark.rule("R13.2")
+def test_a_record_from_the_future_does_not_hide_those_behind_it_that_are_not_fetched() -> None:
+    behind = Backlog()
+    behind.fetched(0, places(7, made=9_000_000))
+    behind.looked(0, 8, 8, 940.0)
+    behind.answered(0, 8)
+    behind.looked(0, 8, 9, 950.0)
+    assert behind.behind(0, NOW) == Behind(0, 1, 60.0)
+
+
+@pytest.mark.rule("R13.2")
 def test_records_that_nobody_has_seen_wait_since_the_first_look() -> None:
     assert backlog(position=0, end=10, at=940.0).behind(0, NOW) == Behind(0, 10, 60.0)
 

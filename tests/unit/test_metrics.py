@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import ssl
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
+import asyncpg
 import pytest
 from aiokafka import TopicPartition
 
 from app.consumer.intake import Intake
 from app.errors import Conflict, DataFault, Transient
 from app.model import Position
+from app.store.faults import away
 from app.telemetry import Behind, Health, Metrics, PoolUse, configure_logging
 from app.telemetry.health import PARTS
 from app.telemetry.names import METRICS, PREFIX, RETRIES, STAGES
@@ -238,6 +241,33 @@ async def test_parts_causes_and_stages_are_of_fixed_lists_whatever_happens() -> 
             for label, value in sample.labels.items():
                 found.setdefault(label, set()).add(value)
     assert (found["cause"], found["part"], found["stage"]) == (set(RETRIES), set(PARTS), set(STAGES))
+
+
+@pytest.mark.rule("R13.4")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError(), "timeout"),
+        (asyncpg.QueryCanceledError(), "timeout"),
+        (ConnectionRefusedError(), "connection"),
+        (asyncpg.ConnectionDoesNotExistError(), "connection"),
+        (asyncpg.InterfaceError("Ada"), "connection"),
+        (ssl.SSLError(), "tls"),
+        (asyncpg.InvalidPasswordError(), "login"),
+        (asyncpg.ReadOnlySQLTransactionError(), "read_only"),
+        (asyncpg.DeadlockDetectedError(), "rolled_back"),
+        (asyncpg.UndefinedTableError(), "schema"),
+        (asyncpg.TooManyConnectionsError(), "resources"),
+        (asyncpg.LockNotAvailableError(), "lock"),
+        (asyncpg.AdminShutdownError(), "shutdown"),
+        (asyncpg.InternalServerError(), "other"),
+        (RuntimeError("Ada"), "other"),
+    ],
+)
+def test_a_retry_is_counted_by_the_kind_of_its_error(error: Exception, kind: str) -> None:
+    metrics = Metrics()
+    metrics.retried(away(error))
+    assert _value(metrics, f"retries_total cause={kind}") == 1
 
 
 @pytest.mark.rule("R13.1")
