@@ -38,7 +38,7 @@ def page() -> str:
     parts = [
         HEAD,
         _table(["metric", "kind", "labels", "meaning"], rows),
-        f"## Stages\n\n{_terms('stage', STAGES)}",
+        f"## Stages\n\n{_terms('stage', STAGES)}\nA connection of the pool and BEGIN lie before `read`, in no stage.\n",
         f"## Causes of retries\n\n{_terms('cause', RETRIES)}",
         f"## Parts that are waited for\n\n{_terms('part', PARTS)}",
     ]
