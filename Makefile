@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test faults soak bench check format lock contracts rules readme errors clean
+.PHONY: help setup demo test faults soak bench check format lock contracts rules readme errors metrics clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,7 +58,7 @@ lock: setup ## choose the newest versions that pyproject.toml allows, with their
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements-dev.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links pyproject.toml -c requirements-dev.lock -o requirements.lock
+		--no-emit-index-url --no-emit-find-links --extra otel pyproject.toml -c requirements-dev.lock -o requirements.lock
 
 contracts: setup ## write contracts/ anew from the models
 	@$(BIN)/patient-upsert contracts
@@ -71,6 +71,9 @@ readme: setup ## write the parts of README.md that come from the code
 
 errors: setup ## write docs/errors.md anew from the codes
 	@$(BIN)/python -m tests.errors
+
+metrics: setup ## write docs/metrics.md anew from the list of metrics
+	@$(BIN)/python -m tests.metrics
 
 clean: ## remove what `setup` and the tools made
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

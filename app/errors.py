@@ -177,7 +177,11 @@ class WorkerError(Exception):
 
 
 class Transient(WorkerError):
-    """A server is away or busy: commit nothing, wait, take the batch again."""
+    """A server is away or busy: commit nothing, wait, take the batch again. A retry is counted by `kind`."""
+
+    def __init__(self, text: str = "", kind: str = "other") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class Conflict(WorkerError):

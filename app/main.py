@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +21,7 @@ from app.model import Answer, Record, Request
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings, load_settings
 from app.store import Store, open_store
-from app.telemetry import Health, Metrics, configure_logging, log
+from app.telemetry import Health, Metrics, configure_logging, log, make_traces
 
 
 class _Rooms:
@@ -67,16 +69,18 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
         settings: where the servers are; by default those of the environment.
 
     Raises:
-        SettingsError: the environment cannot be used.
+        SettingsError: the environment cannot be used, or asks for traces that cannot be had.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_format, settings.log_level)
+    traces = make_traces(os.environ)
     health, metrics, rooms = Health(), Metrics(), _Rooms(settings.group_id)
+    metrics.observed.health, metrics.traces = health, traces
     callers = make_callers(settings, health)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        log.info("start", version=version("patient-upsert"), **_shown(settings))
+        log.info("start", version=version("patient-upsert"), traces=traces is not None, **_shown(settings))
         if settings.auth == "none":
             log.info(
                 "callers_not_told_apart", auth="none", guard="Kafka's own access rules: who may write to the topic"
@@ -90,8 +94,11 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
             callers.running(),
         ):
             rooms.store = store
+            metrics.observed.pool = store.use
             rooms.pipeline = Pipeline(store, settings, health, metrics, callers=callers)
             yield
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         log.info("stop")
 
     broker = UpsertBroker(settings, rooms, health=health, metrics=metrics)

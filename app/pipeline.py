@@ -6,7 +6,6 @@ import os
 import re
 import time
 import traceback
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -87,11 +86,12 @@ class Pipeline:
         Raises:
             Fatal: nothing can be understood.
         """
-        received = self._now()
-        envelopes = [self._open(record) for record in records]
-        callers = await self.until_there(lambda: self.callers.of(records), _NEXT)
-        owners = await self._owners(envelopes)
-        return self._understand(envelopes, owners, callers, received)
+        with self.metrics.stage("understand"):
+            received = self._now()
+            envelopes = [self._open(record) for record in records]
+            callers = await self.until_there(lambda: self.callers.of(records), _NEXT)
+            owners = await self._owners(envelopes)
+            return self._understand(envelopes, owners, callers, received)
 
     async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
         """Answer these requests, in their order; each answer's effect is committed.
@@ -101,16 +101,14 @@ class Pipeline:
             Fatal: the database refuses everything.
         """
         answers = await self._apply(requests, gate)
-        for (outcome, error), count in Counter((answer.outcome, answer.error) for answer in answers).items():
-            self.metrics.answers.labels(outcome=outcome.value, code=error or "").inc(count)
-        self.metrics.replays.inc(sum(answer.replayed for answer in answers))
+        self.metrics.decided(answers)
         return answers
 
     def give_up(self, record: Record) -> Answer:
         """The answer to a record that no process survives: nothing but its place is looked at. Raises Fatal."""
         self._count_failure(record.position, DataFault("every process that touched it was killed"))
         answer = refused(_without_identity(Envelope(record, record.position), self._now()), _FAILED, now=self._now())
-        self.metrics.answers.labels(outcome=answer.outcome.value, code=answer.error or "").inc()
+        self.metrics.decided([answer])
         return answer
 
     def _open(self, record: Record) -> Envelope:
@@ -199,15 +197,19 @@ class Pipeline:
             supersede_stale=self.settings.stale_events == "supersede",
         )
         async with self.store.transaction(lock=lock) as transaction:
-            known = await transaction.read(keys, customers)
+            with self.metrics.stage("read"):
+                known = await transaction.read(keys, customers)
             try:
-                planned = plan(requests, known, rules=rules, now=self._now(), new_patient_id=self.new_patient_id)
+                with self.metrics.stage("plan"):
+                    planned = plan(requests, known, rules=rules, now=self._now(), new_patient_id=self.new_patient_id)
             except Exception as error:  # noqa: BLE001 - halving finds the request that we cannot decide
                 raise _unexpected(error) from None
             if planned.writes:
-                await transaction.write(planned.writes)
+                with self.metrics.stage("write"):
+                    await transaction.write(planned.writes)
                 gate.pass_to_commit()
-                await transaction.commit()
+                with self.metrics.stage("commit"):
+                    await transaction.commit()
         return list(planned.answers)
 
     def _now(self) -> datetime:
@@ -223,6 +225,7 @@ class Pipeline:
 
         def say(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
+            self.metrics.retried(error)
             self.health.waits(part, str(error))
 
         retrying = AsyncRetrying(

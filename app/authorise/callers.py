@@ -132,7 +132,7 @@ class TokenCallers:
                     self._text = text
                     self._verdicts.clear()
             except (OSError, NoKeys) as error:
-                raise Transient(f"callers: {_what(error)}") from None
+                raise Transient(f"callers: {_what(error)}", "callers") from None
             self._fetched = began
 
     def _age(self) -> float:

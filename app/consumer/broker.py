@@ -83,6 +83,7 @@ class UpsertBroker(KafkaBroker):
     def joined(self, assigned: Collection[TopicPartition]) -> None:
         """The group gave this member its partitions, be it none."""
         self._assigned = assigned
+        self._metrics.rebalances.inc()
         if self._trouble is None:
             self._tell_joined(assigned)
 
@@ -99,7 +100,8 @@ class UpsertBroker(KafkaBroker):
         """Begin to work as soon as the servers are there."""
         install()
         publisher = Publisher(self._settings)
-        self._worker = Worker(self._settings, self._rooms, publisher, self._health, self._metrics)
+        self._worker = worker = Worker(self._settings, self._rooms, publisher, self._health, self._metrics)
+        self._metrics.observed.behind = lambda: worker.intake.behind() if worker.intake else []
         self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._supervise())]
 
     async def stop(self, *error: Any) -> None:

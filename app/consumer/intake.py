@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
+from app.consumer.backlog import Backlog
 from app.consumer.connection import connection
 from app.consumer.decode import as_records
 from app.settings import MEBIBYTE, Settings
-from app.telemetry import Health, Metrics, log
+from app.telemetry import Behind, Health, Metrics, log
 from app.waiting import within
 
 POLL_MS: Final = 1000
@@ -56,6 +58,7 @@ class Intake(AIOKafkaConsumer):
         self._health, self._metrics = health, metrics
         self._wait_s = settings.batch_max_wait_ms / 1000
         self._next: dict[TopicPartition, int] = {}
+        self._backlog = Backlog()
         self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.epoch = self.fetched_in = next(_epochs)
         self.stops = 0
@@ -67,6 +70,7 @@ class Intake(AIOKafkaConsumer):
         while True:
             self._health.turned()
             found = await self._poll(max_records)
+            self._note(found)
             if found:
                 await self._look_for_gaps(found)
                 return found
@@ -111,11 +115,46 @@ class Intake(AIOKafkaConsumer):
         """The assignment is gone: positions are asked for again."""
         self.epoch = next(_epochs)
         self._next.clear()
+        self._backlog.forget()
 
     def rewind(self, partition: TopicPartition, offset: int) -> None:
         """Read this partition again from here."""
         self.seek(partition, offset)
         self._next[partition] = offset
+        self._backlog.rewound(partition.partition, offset)
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:  # type: ignore[override]
+        """Commit these; what lies before them is answered, whether or not that succeeds."""
+        for partition, offset in offsets.items():
+            self._backlog.answered(partition.partition, offset)
+        await super().commit(offsets)  # type: ignore[no-untyped-call]
+
+    def behind(self) -> list[Behind]:
+        """How far each partition that this consumer has is behind; asks nobody."""
+        now = time.time()
+        self._look()
+        numbers = sorted(partition.partition for partition in self.assignment())
+        return [self._backlog.behind(number, now) for number in numbers]
+
+    def _note(self, found: Found) -> None:
+        for partition, records in found.items():
+            self._backlog.fetched(partition.partition, [record.position for record in records])
+        self._look()
+
+    def _look(self) -> None:
+        """Note how far the client has read, and where the partitions ended when they were last fetched from."""
+        subscription = self._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return
+        now = time.time()
+        for partition in self.assignment():
+            state = subscription.assignment.state_value(partition)
+            if state is None or not state.has_valid_position:
+                continue
+            # records of open transactions may not be read, and do not count
+            end = state.highwater if state.lso is None or state.lso < 0 else state.lso
+            at = now if state.timestamp is None else state.timestamp / 1000
+            self._backlog.looked(partition.partition, state.position, end, at)
 
     async def _look_for_gaps(self, found: Found) -> None:
         """Records that expired before they were read are told apart from the gaps that transactions leave."""

@@ -240,7 +240,8 @@ class Worker:
                 continue
             if part.how is How.ALONE:
                 await self._suspects.touch(ours.records[0])
-            await self._answer_part(ours, hand, part.how)
+            with self.metrics.batch(ours.records, self.settings.group_id):
+                await self._answer_part(ours, hand, part.how)
             hand.past_gate = False
 
     async def _answer_part(self, batch: _Batch, hand: _InHand, how: How) -> None:
@@ -280,11 +281,16 @@ class Worker:
         if len(records) != len(answers):
             places = {record.position for record in records}
             given = [answer for answer in answers if answer.record.position in places]
-        failed = await self.publisher.publish([each for answer in given for each in outgoing(answer, self.settings)])
+        sent = [each for answer in given for each in outgoing(answer, self.settings)]
+        with self.metrics.stage("publish", len(sent)):
+            failed = await self.publisher.publish(sent)
         unpublished = {record.position for record in failed}
         if failed:
             self._stop_partitions(records, failed, batch.epoch)
-        await self._commit(committable([record.position for record in records], unpublished), batch.epoch)
+        positions = [record.position for record in records]
+        self.metrics.published([each for each in positions if each not in unpublished] if failed else positions)
+        self.metrics.dead_letters.inc(len(sent) - len(given) - sum(map(self._is_letter, failed)))
+        await self._commit(committable(positions, unpublished), batch.epoch)
         log.info(
             "batch",
             records=len(records),
@@ -297,10 +303,10 @@ class Worker:
         intake = self.intake
         if not offsets or intake is None or intake.epoch != epoch:
             return
+        places = {as_partition(partition): offset for partition, offset in offsets.items()}
         try:
-            await within(
-                intake.commit({as_partition(partition): offset for partition, offset in offsets.items()}), COMMIT_LIMIT
-            )
+            with self.metrics.stage("offsets"):
+                await within(intake.commit(places), COMMIT_LIMIT)
         except (KafkaError, TimeoutError) as error:
             # nothing is lost: the next commit covers these records, or they come again and get the same answers
             log.warning("offsets_not_committed", cause=type(error).__name__)
@@ -339,11 +345,12 @@ class Worker:
                 if failed:
                     cause, stopped_at = next(iter(failed.values())), rest[0].position.offset
                     self.health.waits(part, f"stopped at offset {stopped_at}: {cause}")
+                    self.metrics.retries.labels("publication").inc()
                     if stopped_at > committed:
                         await self._commit({partition: stopped_at}, epoch)
                         committed = stopped_at
                     return True
-                del rest[0]
+                self._mended(rest.pop(0))
             return False
 
         await retrying(again)
@@ -356,6 +363,15 @@ class Worker:
         if intake is not None and intake.epoch == epoch:
             intake.rewind(as_partition(partition), resume_at)
             intake.resume(as_partition(partition))
+
+    def _mended(self, record: Outgoing) -> None:
+        if self._is_letter(record):
+            self.metrics.dead_letters.inc()
+        else:
+            self.metrics.published([record.position])
+
+    def _is_letter(self, record: Outgoing) -> bool:
+        return record.topic == self.settings.dlq_topic
 
     async def revoked(self) -> None:
         """The partitions are taken away: finish what has reached COMMIT, forget everything else."""

@@ -21,6 +21,17 @@ _DATA_STATES: Final = frozenset({"23502", "23514"})
 """A missing value, and a rule of a table that does not hold. With class 22 they are the faults of data."""
 _FORM_STATES: Final = frozenset({"22P03", "22P04"})
 """Binary data or COPY of the wrong form: the driver's idea of the table is out of date, no value is at fault."""
+_KINDS: Final = {
+    "08": "connection",
+    "25": "read_only",
+    "28": "login",
+    "40": "rolled_back",
+    "42": "schema",
+    "53": "resources",
+    "55": "lock",
+    "57": "shutdown",
+}
+"""By class of the SQLSTATE: what a retry is counted by."""
 _ADVICE: Final = {
     "3D000": "the database does not exist: create it, or correct DATABASE_URL",
     "3F000": "the schema does not exist: create it, or correct the search_path of the role",
@@ -49,7 +60,7 @@ async def limited(work: Awaitable[T], seconds: float, judge: Judge) -> T:
 
 def away(error: Exception) -> WorkerError:
     """Where no data travel (connecting, begin, commit), every error means that the server cannot serve us now."""
-    return Transient(f"postgres: {_what(error)}")
+    return Transient(f"postgres: {_what(error)}", _kind(error))
 
 
 def connecting(error: Exception) -> WorkerError:
@@ -92,6 +103,18 @@ def _is_data_fault(error: Exception) -> bool:
         return isinstance(error, asyncpg.exceptions.DataError)
     # COPY lets through what Python raises when a value does not fit its column; UnicodeEncodeError is a ValueError.
     return isinstance(error, ValueError | TypeError | OverflowError)
+
+
+def _kind(error: Exception) -> str:
+    """One of `app.telemetry.names.RETRIES`."""
+    state = sqlstate(error)
+    if isinstance(error, TimeoutError) or state == "57014":  # the server's own limit
+        return "timeout"
+    if isinstance(error, ssl.SSLError) or certificate_fault(error) is not None:
+        return "tls"
+    if state is not None:
+        return _KINDS.get(state[:2], "other")
+    return "connection" if isinstance(error, OSError | asyncpg.InterfaceError) else "other"
 
 
 def _what(error: Exception) -> str:

@@ -13,6 +13,7 @@ from app.migrations import head_revision
 from app.store import rows
 from app.store.faults import SETUP, away, connecting, limited
 from app.store.transaction import Transaction
+from app.telemetry import PoolUse
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -30,6 +31,11 @@ class Store:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+
+    def use(self) -> PoolUse:
+        """The connections of the pool, now."""
+        pool = self._pool
+        return PoolUse(pool.get_size() - pool.get_idle_size(), pool.get_idle_size(), pool.get_max_size())
 
     async def check(self) -> None:
         """Return when the server is there with the tables that this version needs.

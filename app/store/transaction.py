@@ -82,12 +82,12 @@ class Transaction:
         try:
             done = await self._run(self._execute("commit"), away)
         except Transient as error:
-            text = f"{error}; the outcome of the commit is unknown"
+            text, kind = f"{error}; the outcome of the commit is unknown", error.kind
         else:
             if done == "COMMIT":
                 return
-            text = "postgres: rolled back instead of committed"
-        raise Transient(text)
+            text, kind = "postgres: rolled back instead of committed", "rolled_back"
+        raise Transient(text, kind)
 
     async def owners(self, patients: Collection[str]) -> dict[str, str]:
         """See `Store.owners`."""
