@@ -99,7 +99,7 @@ class _Fold:
 
     def _again(self, request: Request, earlier: StoredAnswer) -> Answer:
         """The id was answered before: the same record gets that answer, another one must be allowed and equal."""
-        if earlier.position != request.record.position:  # a replayed dead letter too is another record
+        if earlier.position != request.record.position:
             if request.denial:
                 return refused(request, request.denial, now=self.now)
             if request.fingerprint is None and request.refusal:
@@ -206,7 +206,7 @@ class _Fold:
             source=request.source,
             id=request.id,
             customer=customer.customer,
-            position=request.position,
+            position=request.record.position,  # of a replayed letter its own: so it is known when it is redelivered
             fingerprint=request.fingerprint,
             outcome=outcome,
             answer=success_value(request, outcome, customer, patient),

@@ -48,6 +48,10 @@ class Transaction:
         await self._run(self._execute(query("begin")), away)
         self._open = True
 
+    async def only_read(self) -> None:
+        """Have the server refuse every write from here on. Raises Transient."""
+        await self._run(self._execute("set transaction read only"), away)
+
     async def read(self, keys: Collection[bytes], customers: Collection[str]) -> Known:
         """The stored answers under these keys and the rows of these customers, deleted ones too.
 
