@@ -22,9 +22,10 @@ from app.settings import Settings, load_settings
 
 HELP: Final = """Dead letters: requests that were answered 500, kept for when the cause is mended.
 
-List them, mend the cause, try a replay, replay: patient-upsert dlq list; patient-upsert dlq replay --dry-run;
-patient-upsert dlq replay. Nothing here deletes a record. Letters that were replayed or dropped are done with: the group
-GROUP_ID.dlq remembers them. No health data is printed, unless by show --values.
+List them, mend the cause, try a replay, replay. Nothing here deletes a record. Letters that were replayed or dropped \
+are done with: the group GROUP_ID.dlq remembers them. No health data is printed, unless by show --values.
+
+Example: patient-upsert dlq list
 
 Exit codes: 0 done, 1 some letters had to be left (or a dry run found a refusal, or a server is away), 2 wrong use.
 """
@@ -44,11 +45,11 @@ Example: patient-upsert dlq show 0/17
 """
 REPLAY_HELP: Final = """Publish letters again. Each keeps its place, time and so its id; it never overwrites newer data.
 
-Killed at any moment, the same command goes on, and each letter is published once: letters and the offsets that say so
-are committed in one transaction of Kafka. A letter that fails again is a new letter, behind the others.
+Killed at any moment, the same command goes on, and each letter is published once: letters and the offsets that say \
+so are committed in one transaction of Kafka. A letter that fails again is a new letter, behind the others.
 
---dry-run publishes nothing. It runs the rules of the worker over the database, which it only reads, and says what each
-letter would become. What only a write shows (a constraint of the database) it cannot tell.
+--dry-run publishes nothing. It runs the rules of the worker over the database, which it only reads, and says what \
+each letter would become. What only a write shows (a constraint of the database) it cannot tell.
 
 Example: patient-upsert dlq replay --dry-run
 
@@ -64,7 +65,7 @@ Example: patient-upsert dlq drop --customer cus_test --yes
 """
 _OFFSETS: Final = re.compile(r"(\d{1,9})/(\d{1,18})(?:-(\d{1,18}))?")
 
-Code = Annotated[str | None, typer.Option(help="Only those with this code", metavar="CODE")]
+Code = Annotated[str | None, typer.Option(help="Only those with this code", metavar="NAME")]
 Customer = Annotated[str | None, typer.Option(help="Only those of this customer", metavar="ID")]
 Since = Annotated[
     str | None, typer.Option(help="Only those that came since: 30s, 10m, 2h, 7d ago, or an ISO time", metavar="WHEN")
