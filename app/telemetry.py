@@ -109,6 +109,9 @@ class Metrics:
             "Records that left the topic before they were read",
             registry=self.registry,
         )
+        self.answers_removed = Counter(
+            "patient_upsert_answers_removed", "Stored answers removed by their age", registry=self.registry
+        )
         self.stopped_partitions = Gauge(
             "patient_upsert_stopped_partitions",
             "Partitions that wait for an answer to be publishable",

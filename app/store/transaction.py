@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -121,6 +122,18 @@ class Transaction:
     async def end_assignment(self, group: str, topic: str, partitions: Collection[int]) -> None:
         """Note that the assignments of these partitions have ended in order."""
         await self._run(self._execute(query("end_assignment"), group, topic, list(partitions)), away)
+
+    async def remove_answers(self, topic: str, since: datetime, before: datetime, most: int) -> list[datetime] | None:
+        """Remove the oldest answers to requests of this topic that were given from `since` on and before `before`.
+
+        Returns when they had been given; None when another worker is at it.
+        """
+        ((ours,),) = await self._run(self._rows(query("take_turn")), away)
+        if not ours:
+            return None
+        return [
+            row[0] for row in await self._run(self._rows(query("remove_answers"), since, before, topic, most), away)
+        ]
 
     async def revision(self) -> str | None:
         """At which revision the schema is. Raises Transient, and SetupNeeded when there is none."""

@@ -130,8 +130,8 @@ async def command(settings: Settings, *arguments: str) -> int | None:
     names = ("kafka_bootstrap_servers", "group_id", "request_topic", "completed_topic", "failed_topic", "dlq_topic")
     own = {f"PATIENT_UPSERT_{name.upper()}": str(getattr(settings, name)) for name in names}
     program = [sys.executable, "-m", "tests.faults.killing_replays", *arguments]
-    quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    process = await asyncio.create_subprocess_exec(*program, env={**os.environ, **own}, **quiet)
+    silent = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*program, env={**os.environ, **own}, stdout=silent, stderr=silent)
     async with asyncio.timeout(PATIENCE):
         return await process.wait()
 
