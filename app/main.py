@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
@@ -17,11 +17,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.authorise import make_callers
 from app.consumer import UpsertBroker
 from app.consumer.offsets import Partition
+from app.consumer.retention import longest_readable_ms
+from app.housekeeping import Housekeeping
 from app.model import Answer, Record, Request
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings, load_settings
 from app.store import Store, open_store
 from app.telemetry import Health, Metrics, configure_logging, log, make_traces
+from app.waiting import ended
+
+TIDY_LIMIT: Final = 1.0
+"""Seconds for the removal of old answers to end, which is cut off at any point without harm."""
 
 
 class _Rooms:
@@ -96,7 +102,12 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
             rooms.store = store
             metrics.observed.pool = store.use
             rooms.pipeline = Pipeline(store, settings, health, metrics, callers=callers)
-            yield
+            housekeeping = Housekeeping(store, partial(longest_readable_ms, settings), settings, metrics)
+            tidying = asyncio.create_task(housekeeping.run())
+            try:
+                yield
+            finally:
+                await ended([tidying], TIDY_LIMIT)
         if traces is not None:
             await asyncio.to_thread(traces.close)
         log.info("stop")

@@ -101,7 +101,7 @@ class _Fold:
 
     def _again(self, request: Request, earlier: StoredAnswer) -> Answer:
         """The id was answered before: the same record gets that answer, another one must be allowed and equal."""
-        if earlier.position != request.record.position:  # a replayed dead letter too is another record
+        if earlier.position != request.record.position:
             if request.denial:
                 return refused(request, request.denial, now=self.now)
             if request.fingerprint is None and request.refusal:
@@ -212,7 +212,7 @@ class _Fold:
             request.source,
             request.id,
             customer.customer,
-            request.position,
+            request.record.position,  # of a replayed letter its own: so it is known when it is redelivered
             request.fingerprint,
             outcome,
             success_value(request, outcome, customer, patient),

@@ -98,6 +98,13 @@ class Settings(BaseSettings):
     stale_events: Literal["supersede", "apply"] = Field(
         "supersede", description="What becomes of an event older than what stands: nothing, or applied all the same"
     )
+    answer_retention_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="After how many days stored answers are removed, but never while their request may be read again; "
+        "without it never",
+    )
     auth: Literal["none", "jwt"] = Field(
         "none",
         description="How callers are told apart: by Kafka's own access rules, or by the token in `authorization`",

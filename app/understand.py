@@ -29,7 +29,9 @@ def understand(
     denial = authorise(envelope, identity.customer, caller=caller, received=received)
     # whose patient it is, is not for a stranger to learn; the key alone finds the answer to a redelivery
     shown = identify(envelope, owner=None, pattern=pattern) if denial and owner else identity
-    timestamp = envelope.position.timestamp
+    timestamp, own = envelope.position.timestamp, envelope.record.position.timestamp
+    if own != NO_TIMESTAMP:  # a replayed letter is not newer than itself, whatever its headers say
+        timestamp = min(timestamp, own)
     made = received if timestamp == NO_TIMESTAMP else from_milliseconds(timestamp)
     refusal = envelope.refusal
     if identity.refusal is not None:

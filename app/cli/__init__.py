@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from app.cli.contracts import contracts
+from app.cli.dlq import dlq
 from app.cli.doctor import HELP as DOCTOR_HELP
 from app.cli.doctor import doctor
 from app.cli.run import HELP as RUN_HELP
@@ -34,6 +35,7 @@ app.command("run", help=RUN_HELP)(run)
 app.command("send", help=SEND_HELP)(send)
 app.command("watch", help=WATCH_HELP)(watch)
 app.command("doctor", help=DOCTOR_HELP)(doctor)
+app.add_typer(dlq, name="dlq")
 app.add_typer(contracts, name="contracts")
 
 

@@ -37,7 +37,7 @@ _ADVICE: Final = {
     "3F000": "the schema does not exist: create it, or correct the search_path of the role",
     "28P01": "the password is wrong: correct DATABASE_URL",
     "28000": "the role may not log in: correct DATABASE_URL or the server's pg_hba.conf",
-    "42501": "the role lacks a right: grant it select, insert and update on the tables",
+    "42501": "the role lacks a right: grant it what patient-upsert doctor says",
     "42P01": f"a table is missing; {SETUP}",
     "42703": f"a column is missing; {SETUP}",
     "25006": "the server is read-only: a standby, or held so by its operator",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -76,6 +77,13 @@ class Store:
         async with self.transaction() as transaction:
             await transaction.end_assignment(group, topic, partitions)
             await transaction.commit()
+
+    async def remove_answers(self, topic: str, since: datetime, before: datetime, most: int) -> list[datetime] | None:
+        """See `Transaction.remove_answers`; committed."""
+        async with self.transaction() as transaction:
+            removed = await transaction.remove_answers(topic, since, before, most)
+            await transaction.commit()
+        return removed
 
     @asynccontextmanager
     async def transaction(self, *, lock: bool = False) -> AsyncIterator[Transaction]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -47,6 +48,10 @@ class Transaction:
         """Called by the store, which hands out open transactions only. Raises Transient."""
         await self._run(self._execute(query("begin")), away)
         self._open = True
+
+    async def only_read(self) -> None:
+        """Have the server refuse every write from here on. Raises Transient."""
+        await self._run(self._execute("set transaction read only"), away)
 
     async def read(self, keys: Collection[bytes], customers: Collection[str]) -> Known:
         """The stored answers under these keys and the rows of these customers, deleted ones too.
@@ -114,6 +119,18 @@ class Transaction:
     async def end_assignment(self, group: str, topic: str, partitions: Collection[int]) -> None:
         """Note that the assignments of these partitions have ended in order."""
         await self._run(self._execute(query("end_assignment"), group, topic, list(partitions)), away)
+
+    async def remove_answers(self, topic: str, since: datetime, before: datetime, most: int) -> list[datetime] | None:
+        """Remove the oldest answers to requests of this topic that were given from `since` on and before `before`.
+
+        Returns when they had been given; None when another worker is at it.
+        """
+        ((ours,),) = await self._run(self._rows(query("take_turn")), away)
+        if not ours:
+            return None
+        return [
+            row[0] for row in await self._run(self._rows(query("remove_answers"), since, before, topic, most), away)
+        ]
 
     async def revision(self) -> str | None:
         """At which revision the schema is. Raises Transient, and SetupNeeded when there is none."""

@@ -43,6 +43,7 @@ class Metrics:
         self.retries = self._counter(names.RETRIES_TOTAL)
         self.expired = self._counter(names.EXPIRED)
         self.rebalances = self._counter(names.REBALANCES)
+        self.answers_removed = self._counter(names.REMOVED)
         self.stopped_partitions = self._gauge(names.STOPPED)
         self._batch_records = self._histogram(names.BATCH_RECORDS)
         stages = self._histogram(names.STAGE_SECONDS)

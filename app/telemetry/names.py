@@ -89,6 +89,7 @@ EXPIRED = _metric(
     "Offsets that left the topic before they were read: requests that nobody will answer",
 )
 REBALANCES = _metric("rebalances_total", "counter", "Assignments of partitions received from the consumer group")
+REMOVED = _metric("answers_removed_total", "counter", "Stored answers removed by their age")
 BATCH_RECORDS = _metric("batch_records", "histogram", "Records of a batch", buckets=_RECORDS)
 STAGE_SECONDS = _metric(
     "stage_seconds",

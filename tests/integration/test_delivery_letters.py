@@ -40,7 +40,8 @@ async def letters(settings: Settings) -> list[Inbound]:
 async def publish_again(requester: Requester, letter: Inbound, place: tuple[int, int]) -> Answered:
     """The answer to the letter, published as it is: it is given for the place where the request first lay."""
     before = len(requester.answered[place])
-    await foreign(requester.settings).send(requester.settings, Outbound(letter.key, letter.value, letter.headers))
+    again = Outbound(letter.key, letter.value, letter.headers)
+    await foreign(requester.settings).send(requester.settings, again, partition=place[0])
 
     async def told() -> bool:
         await requester.receive()

@@ -119,7 +119,7 @@ async def role(url: str, *statements: str) -> AsyncIterator[str]:
 
 ALL_RIGHTS = (
     "grant select, insert, update on customers, patients, assignments to {role}",
-    "grant select, insert on requests to {role}",
+    "grant select, insert, delete on requests to {role}",
     "grant select on patient_upsert_revision to {role}",
 )
 
@@ -136,7 +136,7 @@ async def test_what_setup_makes_is_well(settings: Settings) -> None:
     findings = await found(settings)
     assert findings["kafka"].message == "1 broker"
     assert findings["kafka.partitions"].message == "3 each"
-    assert findings["kafka.retention"].message == "requests stay 7 days, stored answers for ever"
+    assert findings["kafka.retention"].message == "requests stay 7 days"
     assert findings["kafka.replication"].status == "warn"
     assert findings["kafka.keys"].message == "no requests yet"
     assert findings["postgres.version"].status == "ok"

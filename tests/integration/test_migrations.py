@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -13,9 +14,11 @@ from alembic.script import ScriptDirectory
 
 from app.errors import SetupNeeded, Transient
 from app.migrations import head_revision
+from app.model import Writes
 from app.store import open_store
 from app.store.migrate import migrate
-from tests.integration.store_rows import admin
+from tests.integration.store_rows import admin, answer, customer, stored, with_rows
+from tests.support import until
 
 
 @pytest.fixture
@@ -42,19 +45,19 @@ async def test_an_empty_database_is_brought_to_the_newest_revision(empty_url: st
     async with open_store(empty_url, pool_size=1, statement_cache=0) as store:
         with pytest.raises(SetupNeeded, match=r"^postgres: the tables are missing; run: patient-upsert setup$"):
             await store.check()
-        assert await migrate(empty_url) == "0002"
+        assert await migrate(empty_url) == "0003"
         await store.check()
     assert await tables(empty_url) == ALL
 
 
 @pytest.mark.rule("R7.13")
 async def test_it_may_be_run_again(empty_url: str) -> None:
-    assert [await migrate(empty_url), await migrate(empty_url)] == ["0002", "0002"]
+    assert [await migrate(empty_url), await migrate(empty_url)] == ["0003", "0003"]
 
 
 @pytest.mark.rule("R7.13")
 async def test_it_may_be_run_twice_at_once(empty_url: str) -> None:
-    assert await asyncio.gather(*(migrate(empty_url) for _ in range(4))) == ["0002"] * 4
+    assert await asyncio.gather(*(migrate(empty_url) for _ in range(4))) == ["0003"] * 4
     assert await tables(empty_url) == ALL
 
 
@@ -79,6 +82,66 @@ async def test_a_server_that_is_away_is_transient() -> None:
         await migrate("postgresql://postgres:hunter2@127.0.0.1:1/postgres")
     with pytest.raises(Transient, match=r"^postgres: the address cannot be read: correct DATABASE_URL$"):
         await migrate("postgres+asyncpg://hunter2")
+
+
+@pytest.mark.rule("R14.11")
+async def test_workers_write_undisturbed_while_setup_goes_from_the_first_revision_to_the_newest(empty_url: str) -> None:
+    await at_revision(empty_url, "0001")
+    written = 0
+    async with open_store(empty_url, pool_size=4, statement_cache=100) as store, admin(empty_url) as connection:
+
+        async def work(name: str) -> None:
+            """One row after the other, as an older worker does, until the schema is the newest."""
+            nonlocal written
+            await with_rows(store, name)
+            version = 1
+            while not done.is_set():
+                version += 1
+                changed = (customer(name, phone=str(version), version=version),)
+                await stored(store, Writes(changed_customers=changed, answers=(answer(f"{name}_{version}"),)))
+                written += 1
+
+        done = asyncio.Event()
+        workers = [asyncio.create_task(work(f"cus_{number}")) for number in range(3)]
+        await until(lambda: written > 50)
+        assert await migrate(empty_url) == "0003"
+        after = written
+        await until(lambda: written > after + 50)
+        done.set()
+        await asyncio.gather(*workers)  # none of their transactions failed
+        assert await connection.fetchval("select count(*) from requests") == written
+        assert await valid(connection)
+
+
+async def at_revision(url: str, revision: str) -> None:
+    """A database as a worker of that time left it."""
+    await migrate(url)
+    async with admin(url) as connection:
+        if revision < "0003":
+            await connection.execute("drop index requests_received_at")
+        if revision < "0002":
+            await connection.execute("drop table assignments")
+        await connection.execute("update patient_upsert_revision set version_num = $1", revision)
+
+
+async def valid(connection: Any) -> bool | None:
+    """Whether the index of the answers is complete; None when it is not there."""
+    found = await connection.fetchval(
+        "select indisvalid from pg_index where indexrelid = to_regclass('requests_received_at')"
+    )
+    return None if found is None else bool(found)
+
+
+@pytest.mark.rule("R14.11")
+async def test_an_index_that_was_broken_off_is_built_anew(empty_url: str) -> None:
+    await at_revision(empty_url, "0002")
+    async with admin(empty_url) as connection:
+        await connection.execute("create index requests_received_at on requests (received_at)")
+        await connection.execute(
+            "update pg_index set indisvalid = false where indexrelid = 'requests_received_at'::regclass"
+        )
+        assert await asyncio.gather(*(migrate(empty_url) for _ in range(3))) == ["0003"] * 3
+        assert await valid(connection) is True
 
 
 def test_the_revisions_form_one_line_and_their_files_are_named_after_them() -> None:

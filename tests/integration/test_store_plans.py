@@ -120,13 +120,26 @@ FOUND_BY = {
     "begin_assignment": set[str](),  # conflicts are found by the primary key, which a plan does not show as a scan
     "end_assignment": {"assignments_pkey"},
     "touch_record": {"assignments_pkey"},
+    "remove_answers": {"requests_received_at", "requests_pkey"},
 }
 """The indexes by which each statement finds its rows."""
-WITHOUT_A_TABLE_OF_OURS = {"begin", "reuse_plans", "inspect_rights", "inspect_server", "read_revision"}
+WITHOUT_A_TABLE_OF_OURS = {
+    *("begin", "reuse_plans", "inspect_rights", "inspect_server", "inspect_index", "read_revision", "take_turn"),
+}
 """Settings, questions about the server, and the one row of the revision."""
 
 KEY_BY_KEY = {
-    *("ModifyTable", "LockRows", "Sort", "Subquery Scan", "Nested Loop", "Index Scan", "Function Scan", "Result"),
+    *(
+        "ModifyTable",
+        "LockRows",
+        "Sort",
+        "Subquery Scan",
+        "Nested Loop",
+        "Index Scan",
+        "Function Scan",
+        "Result",
+        "Limit",
+    ),
 }
 """The steps of a plan that reads what it was asked for and nothing else."""
 
@@ -134,6 +147,7 @@ VALUES: dict[str, str | int | Sequence[str | int]] = {
     "text": "g",
     "integer": 1,
     "bigint": 1,
+    "timestamptz": "2020-01-01",
     "text[]": [f"many_{number}" for number in range(1, ASKED + 1)],
     "bytea[]": [f"\\\\x{number:032x}" for number in range(1, ASKED + 1)],
     "integer[]": range(1, ASKED + 1),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).with_name("patient-upsert")
-COMMANDS = ["setup", "run", "send", "watch", "doctor", "contracts"]
+COMMANDS = ["setup", "run", "send", "watch", "doctor", "dlq", "contracts"]
 
 
 def told(*arguments: str, **environment: str) -> str:

@@ -52,14 +52,14 @@ def having(**topics: Topic) -> KafkaFacts:
     return replace(HEALTHY, **changes)
 
 
-def problems(facts: KafkaFacts, **options: Any) -> list[tuple[str, str]]:
+def problems(facts: KafkaFacts) -> list[tuple[str, str]]:
     """Check and status of everything that is not well."""
-    found = kafka_findings(facts, SETTINGS, **options)
+    found = kafka_findings(facts, SETTINGS)
     return [(finding.check, finding.status.value) for finding in found if finding.status is not Status.OK]
 
 
-def only(facts: KafkaFacts, check: str, settings: Settings = SETTINGS, **options: Any) -> Finding:
-    (finding,) = [found for found in kafka_findings(facts, settings, **options) if found.check == check]
+def only(facts: KafkaFacts, check: str, settings: Settings = SETTINGS) -> Finding:
+    (finding,) = [found for found in kafka_findings(facts, settings) if found.check == check]
     return finding
 
 
@@ -102,7 +102,8 @@ def test_without_any_topic_what_is_said_of_topics_is_skipped() -> None:
         dlq=Topic("dlq", "missing"),
         keys=None,
     )
-    assert problems(facts) == [("kafka.topics", "fail"), *((check, "skipped") for check in CHECKS[1:])]
+    skipped = [check for check in CHECKS[1:] if check != "kafka.answers"]  # which stay, whatever the topics
+    assert problems(facts) == [("kafka.topics", "fail"), *((check, "skipped") for check in skipped)]
 
 
 def test_partitions_without_a_leader_fail() -> None:
@@ -150,22 +151,57 @@ def test_requests_that_are_removed_by_size_warn() -> None:
     assert problems(facts) == [("kafka.retention", "warn")]
 
 
-def test_requests_that_stay_for_ever_are_well_while_answers_do_too() -> None:
-    facts = replace(HEALTHY, request=configured(HEALTHY.request, retention_ms="-1"))
-    assert problems(facts) == []
-    assert problems(facts, answers_kept_days=10_000) == [("kafka.retention", "fail")]
-
-
-def test_stored_answers_must_stay_for_retention_segment_and_a_day() -> None:
-    assert problems(HEALTHY, answers_kept_days=15) == []
-    assert problems(HEALTHY, answers_kept_days=14) == [("kafka.retention", "fail")]
-
-
 def test_how_long_requests_and_stored_answers_stay_is_told() -> None:
-    assert only(HEALTHY, "kafka.retention").message == "requests stay 7 days, stored answers for ever"
-    assert (
-        only(HEALTHY, "kafka.retention", answers_kept_days=15).message == "requests stay 7 days, stored answers longer"
-    )
+    for_ever = replace(HEALTHY, request=configured(HEALTHY.request, retention_ms="-1"))
+    assert problems(for_ever) == []
+    assert only(HEALTHY, "kafka.retention").message == "requests stay 7 days"
+    assert only(for_ever, "kafka.retention").message == "requests stay for ever"
+    assert only(HEALTHY, "kafka.answers").message == "stored answers stay for ever"
+    told = "stored answers stay 15 days; no record can ask for one after 15 days"
+    assert only(HEALTHY, "kafka.answers", keeping(15)) == Finding("kafka.answers", Status.OK, told)
+
+
+def keeping(days: int) -> Settings:
+    return SETTINGS.model_copy(update={"answer_retention_days": days})
+
+
+@pytest.mark.rule("R14.9")
+def test_answers_stay_as_long_as_a_request_or_a_letter_may_be_read_whatever_is_set() -> None:
+    found = only(HEALTHY, "kafka.answers", keeping(14))
+    assert (found.status, found.message) == (
+        Status.WARN, "stored answers stay 15 days, not 14: for as long a record may ask for them",
+    )  # fmt: skip
+    letters = replace(HEALTHY, dlq=configured(HEALTHY.dlq, retention_ms=str(30 * DAY_MS)))
+    assert only(letters, "kafka.answers", keeping(37)).message.startswith("stored answers stay 38 days, not 37")
+    assert only(letters, "kafka.answers", keeping(38)).status is Status.OK
+
+
+@pytest.mark.rule("R14.9")
+@pytest.mark.parametrize("role", ["request", "dlq"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"retention_ms": "-1"},
+        {"retention_ms": str(2**63 - 1)},
+        {"segment_ms": str(2**63 - 1)},
+        {"cleanup_policy": "compact"},
+    ],
+)
+def test_nothing_is_removed_while_a_topic_is_kept_for_ever(role: str, changes: dict[str, str]) -> None:
+    facts = having(**{role: configured(getattr(HEALTHY, role), **changes)})
+    found = only(facts, "kafka.answers", keeping(10_000))
+    name = getattr(HEALTHY, role).name
+    assert (found.status, found.message) == (Status.WARN, f"no stored answer is removed: {name} may be read for ever")
+
+
+@pytest.mark.rule("R14.9")
+@pytest.mark.parametrize("role", ["request", "dlq"])
+def test_nothing_is_removed_while_a_configuration_is_not_known(role: str) -> None:
+    facts = having(**{role: replace(getattr(HEALTHY, role), configs=None)})
+    found = only(facts, "kafka.answers", keeping(10_000))
+    name = getattr(HEALTHY, role).name
+    told = f"no stored answer is removed: the configuration is not known of {name}"
+    assert (found.status, found.message) == (Status.WARN, told)
 
 
 @pytest.mark.parametrize("role", ["completed", "failed", "dlq"])

@@ -10,7 +10,7 @@ import pytest
 
 from app.model import Headers
 from tests.support import BODY, body
-from tests.unit.making import EVENT, MADE_MS, TOPIC, faults_of, opened, request_of, structured, with_headers
+from tests.unit.making import EVENT, MADE, MADE_MS, TOPIC, faults_of, opened, request_of, structured, with_headers
 from tests.unit.making import record as made
 
 STRUCTURED = (("content-type", b"application/cloudevents+json; charset=utf-8"),)
@@ -159,22 +159,23 @@ def test_unknown_attributes_extensions_and_headers_are_ignored() -> None:
 
 
 def letter(**changes: bytes | None) -> Headers:
-    given = {"topic": b"patient.upsert.requested", "partition": b"5", "offset": b"99", "timestamp": b"1700000000000"}
+    given = {"topic": b"patient.upsert.requested", "partition": b"3", "offset": b"6", "timestamp": b"1700000000000"}
     return tuple((f"__dlq.errors.{name}", value) for name, value in {**given, **changes}.items() if value is not None)
 
 
 @pytest.mark.rule("R3.10")
 def test_a_replayed_dead_letter_has_the_place_and_the_id_that_it_first_had() -> None:
     envelope = opened(body(), (*letter(), ("__dlq.errors.group", b"\xff"), ("__dlq.errors.message", b"any")))
-    assert envelope.position == (TOPIC, 5, 99, 1_700_000_000_000)
-    assert envelope.id == "patient.upsert.requested/5/99@1700000000000"
+    assert envelope.position == (TOPIC, 3, 6, 1_700_000_000_000)
+    assert envelope.id == "patient.upsert.requested/3/6@1700000000000"
     assert (envelope.source, envelope.replayed_letter, envelope.refusal) == (f"kafka:{TOPIC}", True, None)
     assert envelope.record.position == (TOPIC, 3, 7, MADE_MS)
 
 
 @pytest.mark.rule("R3.10")
 def test_a_replayed_dead_letter_from_another_topic_keeps_the_source_it_had() -> None:
-    headers = (*letter(topic=b"older.topic", timestamp=b"-1"), ("idempotency-key", b"key-1"))
+    elsewhere = letter(topic=b"older.topic", partition=b"5", offset=b"99", timestamp=b"-1")
+    headers = (*elsewhere, ("idempotency-key", b"key-1"))
     request = request_of(made(headers=headers))
     assert (request.id, request.source) == ("key-1", "kafka:older.topic#cus_1")
     assert request.position == ("older.topic", 5, 99, -1)
@@ -200,6 +201,30 @@ def test_each_header_of_a_dead_letter_must_be_as_it_was_made(changes: dict[str, 
     envelope = opened(body(), letter(**changes))
     assert faults_of(envelope) == ("invalid_event", {(f"/__dlq.errors.{name}", "letter_invalid") for name in wrong})
     assert (envelope.position, envelope.replayed_letter) == ((TOPIC, 3, 7, MADE_MS), False)
+
+
+@pytest.mark.rule("R14.6")
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"offset": b"7"}, "offset"),
+        ({"offset": b"8"}, "offset"),
+        ({"partition": b"2"}, "partition"),
+        ({"partition": b"4", "offset": b"99"}, "partition"),
+    ],
+)
+def test_a_letter_cannot_take_the_place_of_a_record_that_is_yet_to_come(changes: dict[str, bytes], wrong: str) -> None:
+    envelope = opened(body(), letter(**changes))
+    assert faults_of(envelope) == ("invalid_event", {(f"/__dlq.errors.{wrong}", "letter_invalid")})
+    assert (envelope.position, envelope.replayed_letter) == ((TOPIC, 3, 7, MADE_MS), False)
+
+
+@pytest.mark.rule("R14.6")
+def test_a_letter_does_not_take_effect_later_than_it_was_published() -> None:
+    ahead = request_of(made(headers=letter(timestamp=b"4000000000000")))
+    assert (ahead.effective_at, ahead.position.timestamp) == (MADE, 4_000_000_000_000)
+    late = request_of(made(headers=letter(), timestamp=-1))
+    assert late.effective_at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
 @pytest.mark.rule("R3.31", "R3.40")

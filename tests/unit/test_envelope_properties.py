@@ -103,7 +103,8 @@ def test_any_record_gets_one_well_formed_answer(batch: list[Record], owner: str 
         assert UUID(answer.id).version == 5
         assert {name for name, value in answer_headers(answer, "t") if value is None} == set()
         letter: Headers = tuple(letter_headers(answer, "group"))
-        again = request_of(Record(Position(TOPIC, 9, 9, 9), answer.record.key, answer.record.value, letter))
+        behind = answer.position._replace(offset=answer.position.offset + 1)
+        again = request_of(Record(behind, answer.record.key, answer.record.value, letter))
         assert again.position == answer.position
 
 

@@ -16,6 +16,7 @@ from tests.unit.making import (
     EVENT,
     NOW,
     TOPIC,
+    after,
     customer,
     decided,
     holding,
@@ -72,6 +73,20 @@ def test_another_record_under_an_answered_id_must_be_allowed_first() -> None:
     assert outcomes(planned) == ["unauthorized"]
     assert planned.answers[0].status == 401
     assert not planned.writes
+
+
+@pytest.mark.rule("R14.7")
+def test_a_replayed_letter_that_is_redelivered_gets_its_answer_though_its_token_has_ended() -> None:
+    place = {"topic": TOPIC, "partition": "3", "offset": "2", "timestamp": "1700000000000"}
+    headers = [(f"__dlq.errors.{name}", value.encode()) for name, value in place.items()]
+    letter = request_of(made(headers=headers, offset=9))
+    (first,) = decided(letter).answers
+    known = after(Known(), decided(letter).writes)
+    (again,) = decided(dataclasses.replace(letter, denial=DENIED), known=known).answers
+    assert (again.status, again.value, again.replayed) == (200, first.value, True)
+    copy = request_of(made(headers=headers, offset=10))
+    assert outcomes(decided(dataclasses.replace(copy, denial=DENIED), known=known)) == ["unauthorized"]
+    assert decided(copy, known=known).answers[0].value == first.value
 
 
 @pytest.mark.rule("R6.3")

@@ -47,7 +47,7 @@ class Sent:
     letter: bool = False
 
     def record(self, number: int) -> Record:
-        """The record as it lies in Kafka; a dead letter lies elsewhere than it first did."""
+        """The record as it lies in Kafka; a dead letter lies further down than it first did."""
         topic, partition, offset, timestamp = self.place
         headers: list[tuple[str, bytes | None]] = []
         if self.source != f"kafka:{TOPIC}":
@@ -60,7 +60,7 @@ class Sent:
         names = ("topic", "partition", "offset", "timestamp")
         place = zip(names, (topic, partition, offset, timestamp), strict=True)
         headers += [(f"__dlq.errors.{name}", str(part).encode()) for name, part in place]
-        return made(value, headers, key=key, partition=9, offset=number, timestamp=BASE_MS + 9 * DAY_MS)
+        return made(value, headers, key=key, partition=partition, offset=1000 + number, timestamp=BASE_MS + 9 * DAY_MS)
 
 
 @dataclass(frozen=True)

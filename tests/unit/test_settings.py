@@ -65,6 +65,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "customer_from_key": True,
         "customer_pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$",
         "stale_events": "supersede",
+        "answer_retention_days": None,
         "auth": "none",
         "auth_jwks_url": None,
         "auth_jwks_file": None,

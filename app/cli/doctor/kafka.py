@@ -8,15 +8,15 @@ from typing import Final
 from app.cli.doctor.finding import Finding, days, either, fail, ok, skipped, warn
 from app.consumer.inspect import KafkaFacts, Keys, Topic
 from app.settings import PREFIX, Settings
-from app.topics import ANSWER_HEADROOM, REQUEST_LIMIT_BYTES
+from app.topics import ANSWER_HEADROOM, DAY_MS, REQUEST_LIMIT_BYTES, readable_ms
 
-DAY_MS: Final = 24 * 60 * 60 * 1000
 CHECKS: Final = (
     "kafka.topics",
     "kafka.partitions",
     "kafka.replication",
     "kafka.cleanup",
     "kafka.retention",
+    "kafka.answers",
     "kafka.sizes",
     "kafka.insync",
     "kafka.rights",
@@ -26,16 +26,8 @@ SETUP: Final = "run: patient-upsert setup"
 _GRANT_CONFIGS: Final = "grant this user DescribeConfigs on the topics to have it checked"
 
 
-def kafka_findings(
-    facts: KafkaFacts | str, settings: Settings, *, answers_kept_days: int | None = None
-) -> list[Finding]:
-    """Everything to say of Kafka.
-
-    Args:
-        facts: what it told, or the reason why it could not be reached.
-        settings: those of the worker.
-        answers_kept_days: after how many days stored answers are removed; None: never.
-    """
+def kafka_findings(facts: KafkaFacts | str, settings: Settings) -> list[Finding]:
+    """Everything to say of Kafka; `facts` may be the reason why it could not be reached."""
     if isinstance(facts, str):
         action = f"start Kafka, or correct {PREFIX}KAFKA_BOOTSTRAP_SERVERS and the login settings"
         return [fail("kafka", facts, action), *skipped(CHECKS, "Kafka was not reached")]
@@ -43,7 +35,8 @@ def kafka_findings(
     findings += _of_topics("kafka.partitions", _there(facts), _partitions)
     findings += _of_topics("kafka.replication", _there(facts), _replication)
     findings += _of_configs("kafka.cleanup", facts.topics, _cleanup)
-    findings += _of_configs("kafka.retention", [facts.request], lambda _: _retention(facts.request, answers_kept_days))
+    findings += _of_configs("kafka.retention", [facts.request], lambda _: _retention(facts.request))
+    findings += _answers(facts, settings.answer_retention_days)
     findings += _sizes(facts)
     findings += _of_configs("kafka.insync", facts.topics, _insync)
     return [*findings, *_rights(facts, settings), *_keys(facts.keys, settings)]
@@ -117,8 +110,8 @@ def _cleanup(topics: Sequence[Topic]) -> list[Finding]:
     return either(problems, ok("kafka.cleanup", "no topic is compacted"))
 
 
-def _retention(topic: Topic, answers_days: int | None) -> list[Finding]:
-    """Of the request topic: an outage must be outlived, and stored answers must outlive every request."""
+def _retention(topic: Topic) -> list[Finding]:
+    """Of the request topic: an outage must be outlived."""
     check, kept = "kafka.retention", int(_config(topic, "retention.ms", "-1"))
     problems = []
     if 0 <= kept < DAY_MS:
@@ -127,14 +120,28 @@ def _retention(topic: Topic, answers_days: int | None) -> list[Finding]:
     if (size := int(_config(topic, "retention.bytes", "-1"))) >= 0:
         message = f"a partition of more than {size} bytes loses its oldest requests, read or not"
         problems.append(warn(check, message, f"set retention.bytes=-1 on {topic.name}"))
-    needed = kept + int(_config(topic, "segment.ms", str(7 * DAY_MS))) + DAY_MS
-    stay = "for ever" if kept < 0 else days(kept)
-    if answers_days is not None and (kept < 0 or answers_days * DAY_MS < needed):
-        message = f"stored answers stay {answers_days} days, requests {stay}: one read late would take effect again"
-        action = f"lower retention.ms of {topic.name}, or keep stored answers for its retention, segment.ms and a day"
-        problems.append(fail(check, message, action))
-    answers = "longer" if answers_days is not None else "for ever"
-    return either(problems, ok(check, f"requests stay {stay}, stored answers {answers}"))
+    return either(problems, ok(check, f"requests stay {'for ever' if kept < 0 else days(kept)}"))
+
+
+def _answers(facts: KafkaFacts, kept_days: int | None) -> list[Finding]:
+    """Stored answers outlive every record that could ask for them: requests, and dead letters that are replayed."""
+    check, topics = "kafka.answers", (facts.request, facts.dlq)
+    if kept_days is None:
+        return [ok(check, "stored answers stay for ever")]
+    unread = [topic for topic in topics if topic.configs is None]
+    if unread:
+        message = f"no stored answer is removed: the configuration is not known of {_named(unread)}"
+        return [warn(check, message, "grant the worker's user DescribeConfigs on the topics")]
+    times = {topic.name: readable_ms(topic.configs or {}) for topic in topics}
+    unlimited = [name for name, time in times.items() if time is None]
+    if unlimited:
+        message = f"no stored answer is removed: {' and '.join(unlimited)} may be read for ever"
+        return [warn(check, message, f"limit retention.ms there, or leave {PREFIX}ANSWER_RETENTION_DAYS out")]
+    longest = max(time or 0 for time in times.values())
+    if kept_days * DAY_MS < longest:
+        message = f"stored answers stay {days(longest)}, not {kept_days}: for as long a record may ask for them"
+        return [warn(check, message, f"raise {PREFIX}ANSWER_RETENTION_DAYS, or lower retention.ms or segment.ms")]
+    return [ok(check, f"stored answers stay {kept_days} days; no record can ask for one after {days(longest)}")]
 
 
 def _sizes(facts: KafkaFacts) -> list[Finding]:

@@ -19,7 +19,7 @@ from app.errors import Transient
 from app.settings import Settings, SettingsError
 from app.waiting import within
 
-__all__ = ["KafkaFacts", "Keys", "Topic", "inspect_kafka"]
+__all__ = ["KafkaFacts", "Keys", "Topic", "configs_of", "inspect_kafka"]
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ async def _facts(admin: AIOKafkaAdminClient, settings: Settings) -> KafkaFacts:
     names = list(settings.topics)
     told = await within(metadata(client, names), ASK_SECONDS)
     by_name = {topic["topic"]: topic for topic in told["topics"]}
-    configs = await _or_none(_configs(admin, [name for name in names if _state(by_name[name]) == "there"])) or {}
+    configs = await _or_none(configs_of(admin, [name for name in names if _state(by_name[name]) == "there"])) or {}
     request, completed, failed, dlq = (_topic(by_name[name], configs.get(name)) for name in names)
     return KafkaFacts(
         brokers=len(told["brokers"]),
@@ -127,7 +127,7 @@ def _state(told: Mapping[str, Any]) -> Literal["there", "missing", "hidden"]:
     return "missing" if code == _MISSING else "hidden" if code == _HIDDEN else "there"
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+async def configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     """The configuration of each of these topics that this user may read."""
     if not names:
         return {}
