@@ -12,12 +12,13 @@ from app.settings import Settings
 from app.store import open_store
 from app.telemetry import Health, Metrics
 from bench.arena import fill
+from tests.roles import as_owner
 
 
 @pytest.fixture
 async def pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
     url = settings.database_url.get_secret_value()
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(as_owner(settings))
     await fill(connection, 50)
     await connection.close()
     async with open_store(url, pool_size=2, statement_cache=100) as store:
