@@ -12,13 +12,12 @@ from app.settings import Settings
 from app.store import open_store
 from app.telemetry import Health, Metrics
 from bench.arena import fill
-from tests.roles import as_owner
 
 
 @pytest.fixture
-async def pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
+async def pipeline(settings: Settings, database_url: str) -> AsyncIterator[Pipeline]:
     url = settings.database_url.get_secret_value()
-    connection = await asyncpg.connect(as_owner(settings))
+    connection = await asyncpg.connect(database_url)
     await fill(connection, 50)
     await connection.close()
     async with open_store(url, pool_size=2, statement_cache=100) as store:
