@@ -39,7 +39,7 @@ _OF_ANOTHER_TYPE = {
 _HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type", "time", "subject")}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Event:
     """What the form of a record yields, before its data is looked into."""
 
