@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from app.settings import Settings
 from app.store.inspect import NEEDED
@@ -63,6 +64,7 @@ async def refused(connection: asyncpg.Connection[asyncpg.Record], statement: str
     return False
 
 
+@pytest.mark.rule("R11.2")
 async def test_the_worker_and_the_reader_may_do_nothing_that_they_are_not_for(database_url: str) -> None:
     async with admin(database_url) as superuser:
         await superuser.execute("create schema other; create table other.accounts (x text)")
@@ -87,6 +89,7 @@ async def rights(url: str, role: str) -> dict[str, tuple[str, ...]]:
         return {row[0]: tuple(sorted(row[1])) for row in await connection.fetch(asked, role)}
 
 
+@pytest.mark.rule("R11.2")
 async def test_setup_grants_the_worker_what_it_uses_and_no_more(database_url: str) -> None:
     needed = {table: tuple(sorted(used)) for table, used in NEEDED.items()}
     assert await rights(database_url, WORKER) == needed
