@@ -140,6 +140,10 @@ def test_settings_that_are_refused_or_shown_show_no_secret() -> None:
     }
     known = Settings(kafka_bootstrap_servers="kafka:9092", **_only(secrets, "database_url", "kafka_sasl_password"))
     assert aviary.heard(f"{known!r} {known} {known.model_dump()} {_shown(known)}") == []
+    url = f"https://keys.example/all?token={aviary.canary('secret in an address')}"
+    told = known.model_copy(update={"auth_jwks_url": url})
+    assert aviary.heard(f"{told!r} {told} {_shown(told)}") == []
+    assert _shown(told)["auth_jwks_url"] == "https://keys.example/all?**********"
     with pytest.raises(ValidationError) as caught:
         Settings(kafka_bootstrap_servers="kafka:9092", **{**secrets, "database_url": aviary.canary("no URL")})
     assert aviary.heard(f"{''.join(traceback.format_exception(caught.value))} {caught.value!r}") == []
