@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -150,4 +151,8 @@ def _page(status: int, content: dict[str, Any]) -> AsgiResponse:
 
 def _shown(settings: Settings) -> dict[str, Any]:
     """The effective settings for the start line; secrets show as stars."""
-    return {name: str(value) for name, value in settings.model_dump().items() if value is not None}
+    shown = {name: str(value) for name, value in settings.model_dump().items() if value is not None}
+    if (url := settings.auth_jwks_url) is not None:  # an address may hold a secret behind its path
+        path = re.split("[?#]", url, maxsplit=1)[0]
+        shown["auth_jwks_url"] = path if path == url else f"{path}?**********"
+    return shown

@@ -109,7 +109,9 @@ class Settings(BaseSettings):
         "none",
         description="How callers are told apart: by Kafka's own access rules, or by the token in `authorization`",
     )
-    auth_jwks_url: str | None = Field(None, description="With `jwt`: where the keys are that sign tokens (JWKS)")
+    auth_jwks_url: str | None = Field(
+        None, repr=False, description="With `jwt`: where the keys are that sign tokens (JWKS)"
+    )
     auth_jwks_file: Path | None = Field(None, description="Or the file that holds them, read again every few minutes")
     auth_secret: SecretStr | None = Field(
         None, description="Or a secret of 32 bytes or more that is shared with who issues tokens"

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from app.settings import Settings
-from app.store.migrate import migrate
 from devstack.servers import Servers, servers
 from tests.faults.broker_side import make_topics
+from tests.roles import as_worker, with_roles
 from tests.support import with_database
 
 
@@ -25,11 +25,11 @@ def shared() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 async def template(shared: Servers) -> AsyncIterator[str]:
-    """A migrated database, of which each test gets a copy."""
+    """A database with roles, migrated, of which each test gets a copy."""
     name = f"template_{uuid4().hex[:8]}"
     connection = await asyncpg.connect(shared.database_url)
     await connection.execute(f"create database {name}")
-    await migrate(with_database(shared.database_url, name))
+    await with_roles(with_database(shared.database_url, name), shared.database_url)
     yield name
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
@@ -37,7 +37,7 @@ async def template(shared: Servers) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database_url(shared: Servers, template: str) -> AsyncIterator[str]:
-    """A migrated database of the test's own."""
+    """A migrated database of the test's own, as a superuser: for what the worker may not do."""
     name = f"test_{uuid4().hex[:8]}"
     connection = await asyncpg.connect(shared.database_url)
     await connection.execute(f"create database {name} template {template}")
@@ -47,9 +47,15 @@ async def database_url(shared: Servers, template: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def settings(shared: Servers, database_url: str) -> Settings:
-    """Settings with topics, group and database of the test's own; the topics exist."""
-    own = own_settings(shared.kafka, database_url)
+def worker_url(database_url: str) -> str:
+    """The same database as the worker is to log in to it, with no more rights than it uses."""
+    return as_worker(database_url)
+
+
+@pytest.fixture
+async def settings(shared: Servers, worker_url: str) -> Settings:
+    """Settings with topics, group and database of the test's own, as the worker; the topics exist."""
+    own = own_settings(shared.kafka, worker_url)
     await make_topics(own)
     return own
 

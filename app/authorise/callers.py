@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import http.client
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -126,7 +128,7 @@ class TokenCallers:
                 return
             began = self._clock()
             try:
-                text = await within(asyncio.to_thread(fetch), FETCH_LIMIT)
+                text = await within(_in_thread(fetch), FETCH_LIMIT)
                 if text != self._text:
                     self._keys = read_keys(text)
                     self._text = text
@@ -194,6 +196,21 @@ def make_callers(settings: Settings, health: Health) -> Callers:
     return TokenCallers(policy, lambda: download(url), health)
 
 
+async def inspect_callers(settings: Settings) -> int:
+    """By how many keys tokens can be verified now; 0 where none are needed. Raises Transient."""
+    if settings.auth == "none":
+        return 0
+    if settings.auth_secret is not None:
+        return len(secret_key(settings.auth_secret.get_secret_value()))
+    file, url = settings.auth_jwks_file, settings.auth_jwks_url
+    fetch = partial(_read, file) if file is not None else partial(download, str(url))
+    try:
+        return len(read_keys(await within(_in_thread(fetch), FETCH_LIMIT)))
+    except (OSError, NoKeys) as error:
+        cause = _what(error)
+    raise Transient(f"callers: {cause}")
+
+
 def _read(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(_LARGEST_SET)
@@ -217,9 +234,33 @@ def download(url: str) -> bytes:
                 content += part
                 if len(content) > _LARGEST_SET or time.monotonic() > deadline:
                     raise TimeoutError
-    except http.client.HTTPException:
+    except (http.client.HTTPException, ValueError):  # ValueError: a name that no host can have
         raise ConnectionError from None
     return content
+
+
+async def _in_thread(fetch: Fetch) -> bytes:
+    """What it fetches. Its thread is a daemon: one of asyncio's would be waited for when the process ends."""
+    fetched: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    threading.Thread(target=_fetch_for, args=(fetched, fetch), name="keys", daemon=True).start()
+    try:
+        return await fetched
+    finally:
+        del fetched  # which holds the error, which would hold us
+
+
+def _fetch_for(fetched: asyncio.Future[bytes], fetch: Fetch) -> None:
+    try:
+        settle = partial(fetched.set_result, fetch())
+    except Exception as error:  # noqa: BLE001 - raised where it is awaited
+        settle = partial(fetched.set_exception, error.with_traceback(None))  # which holds us, and we a socket
+
+    def unless_given_up() -> None:
+        if not fetched.done():
+            settle()
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        fetched.get_loop().call_soon_threadsafe(unless_given_up)
 
 
 def _what(error: Exception) -> str:

@@ -94,14 +94,16 @@ def read_keys(text: bytes) -> Keys:
     return keys
 
 
-def _read_key(entry: Mapping[str, Any]) -> Key | None:
+def _read_key(entry: Any) -> Key | None:
+    if not isinstance(entry, dict):
+        return None
     kind = "RSA" if entry.get("kty") == "RSA" else entry.get("crv")
     # a secret that is published is none, and a private key that is published is not to be trusted
     if entry.get("use", "sig") != "sig" or "d" in entry or not any(kind in kinds for kinds in KEY_KINDS.values()):
         return None
     try:
-        material = PyJWK(dict(entry)).key
-    except PyJWTError:
+        material = PyJWK(entry).key
+    except (PyJWTError, ValueError, TypeError):  # of parameters that are none, the last two come through
         return None
     if kind == "RSA" and material.key_size < _WEAKEST_RSA:
         return None

@@ -67,7 +67,7 @@ def _to_record(of: Any, raw: Any) -> Record:
     return Record(position, raw.key, raw.value, () if undecodable else headers, undecodable, by_broker)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Decoded:
     """One record, with the attributes that aiokafka's fetcher reads."""
 

@@ -15,6 +15,7 @@ from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.consumer.decode import install, to_record
 from app.consumer.inspect.protocol import metadata
 from app.consumer.publisher import cause_of
+from app.consumer.reasons import connecting
 from app.errors import SetupNeeded, Transient, WorkerError
 from app.model import Record
 from app.settings import MEBIBYTE, Settings
@@ -60,7 +61,7 @@ class Follower:
             found = await within(consumer.getmany(timeout_ms=POLL_MS, max_records=_MOST), _LIMIT)
         except (KafkaError, OSError, TimeoutError) as error:
             fault: WorkerError = _fault(error)
-        except SetupNeeded as error:
+        except WorkerError as error:
             fault = error
         else:
             self._next |= {partition: raws[-1].offset + 1 for partition, raws in found.items()}
@@ -85,7 +86,8 @@ class Follower:
             enable_auto_commit=False,
             fetch_max_bytes=8 * MEBIBYTE,
         )
-        await within(consumer.start(), _LIMIT)
+        async with connecting(self._settings):
+            await within(consumer.start(), _LIMIT)
         await self._look_for_partitions(consumer)
         return consumer
 

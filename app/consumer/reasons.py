@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiokafka.conn import collect_hosts, create_conn
@@ -20,6 +21,7 @@ from aiokafka.errors import (
 
 from app.certificates import certificate_fault
 from app.consumer.connection import connection
+from app.errors import Transient
 from app.settings import Settings
 from app.waiting import within
 
@@ -42,6 +44,17 @@ async def why_not_reached(settings: Settings) -> str:
         return f"{host}:{port} was reached, but does not answer{_hint(settings)}"
 
     return "; ".join(await asyncio.gather(*(reason(host, port) for host, port in hosts)))
+
+
+@asynccontextmanager
+async def connecting(settings: Settings) -> AsyncIterator[None]:
+    """Whoever cannot connect within is told why. Raises Transient."""
+    try:
+        yield
+        return
+    except (KafkaConnectionError, TimeoutError):
+        pass  # asked for below, outside: the new error carries nothing of this one
+    raise Transient(f"kafka: {await why_not_reached(settings)}")
 
 
 def _hint(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.consumer.publisher import LARGEST_RECORD, cause_of
+from app.consumer.reasons import connecting
 from app.errors import SetupNeeded, Transient
 from app.model import Headers
 from app.settings import Settings
@@ -159,7 +160,8 @@ async def open_requester(
                 **connection(settings), acks="all", enable_idempotence=True, max_request_size=LARGEST_RECORD
             )
             stack.push_async_callback(_stop, producer)
-            await within(producer.start(), REQUEST_LIMIT_MS / 1000)
+            async with connecting(settings):
+                await within(producer.start(), REQUEST_LIMIT_MS / 1000)
             await _has_topic(producer, settings.request_topic)
             requester = Requester(settings, producer, await _listener(stack, settings) if listen else None)
             if requester._consumer is not None:

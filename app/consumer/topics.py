@@ -6,6 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
+from app.consumer.reasons import connecting
 from app.errors import SetupNeeded, Transient
 from app.settings import Settings
 from app.topics import topic_configs
@@ -24,7 +25,8 @@ async def create_topics(settings: Settings) -> dict[str, bool]:
     """
     admin = AIOKafkaAdminClient(**connection(settings))
     try:
-        await within(admin.start(), REQUEST_LIMIT_MS / 1000)
+        async with connecting(settings):
+            await within(admin.start(), REQUEST_LIMIT_MS / 1000)
         created = {}
         for name, configs in topic_configs(settings).items():
             created[name] = await _create(admin, settings, name, configs)

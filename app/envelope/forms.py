@@ -40,7 +40,7 @@ _HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type
 _TYPE = EVENT_TYPE.encode()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Event:
     """What the form of a record yields, before its data is looked into."""
 

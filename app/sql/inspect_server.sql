@@ -21,4 +21,10 @@ select
         (select nullif(datconnlimit, -1) from pg_database where datname = current_database())
     ) as connection_limit,
     (select coalesce(sum(numbackends), 0)::int from pg_stat_database) as connections,
+    -- Whether an error of this session reaches the server's log, with the row at fault, and how much of its values.
+    current_setting('log_min_messages') not in ('log', 'fatal', 'panic') as errors_logged,
+    greatest(
+        (select abs(setting::int) from pg_settings where name = 'log_parameter_max_length'),
+        (select abs(setting::int) from pg_settings where name = 'log_parameter_max_length_on_error')
+    ) > 0 as values_logged,
     clock_timestamp() as clock

@@ -26,7 +26,7 @@ NEEDED: Final = {
     "assignments": ("select", "insert", "update"),
     VERSION_TABLE: ("select",),
 }
-"""The rights that the worker uses."""
+"""The rights that the worker uses. `doctor` looks for them, and `setup` grants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class Server:
     connection_limit: int
     connections: int
     """Open now, on the whole server; ours is one."""
+    errors_logged: bool
+    """Whether the server's log holds the errors of this role, and in them rows."""
+    values_logged: bool
+    """Whether it holds the values of statements, where it holds statements."""
     clock_ahead: float
     """Seconds by which the server's clock is ahead of ours, as far as the way there lets us tell."""
 

@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from app.errors import WorkerError
 from app.migrations import VERSION_TABLE, head_revision
 from app.store.faults import connecting, limited
+from app.store.inspect import NEEDED
 from app.store.rows import query
 
 CONNECT_SECONDS: Final = 10.0
@@ -27,13 +28,17 @@ _LOCK: Final = 0x70617469656E74
 """Of the advisory lock that keeps two migrations apart: "patient" in ASCII."""
 _AGAIN_SECONDS: Final = 0.2
 _INDEX: Final = "requests_received_at"
+_OWNER: Final = "patient_upsert_owner"
+_WORKER: Final = "patient_upsert_worker"
+"""The roles of deploy/postgres-roles.sql, which one may do without."""
 
 
 async def migrate(url: str) -> str:
     """Apply what is missing, in one transaction, and return the revision that the database is at then.
 
-    May be run again, and twice at once. A database that a newer version has migrated is left as it is. Raises
-    Transient, naming the SQLSTATE; then nothing was changed, but that an index may have been built already.
+    As the role of the owner it also grants the worker's role what it uses. May be run again, and twice at once. A
+    database that a newer version has migrated is left as it is. Raises Transient, naming the SQLSTATE; then nothing
+    was changed, but that an index may have been built already.
     """
     return await limited(_migrate(url), MIGRATE_SECONDS, _judge)
 
@@ -86,13 +91,25 @@ async def _build_online(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 def _upgrade(connection: Connection) -> str:
     found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    if found is not None and found >= head_revision():
+    if found is not None and found > head_revision():
         return found
-    config = Config()
-    config.set_main_option("script_location", "app:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if found != head_revision():
+        config = Config()
+        config.set_main_option("script_location", "app:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    _grant(connection)
     return head_revision()
+
+
+def _grant(connection: Connection) -> None:
+    """Only here do later versions learn what they may do: who makes the roles does not know their tables."""
+    asked = f"select current_user = '{_OWNER}' and to_regrole('{_WORKER}') is not null"
+    if not connection.exec_driver_sql(asked).scalar():
+        return
+    for table, rights in NEEDED.items():
+        connection.exec_driver_sql(f"revoke all on {table} from {_WORKER}")
+        connection.exec_driver_sql(f"grant {', '.join(rights)} on {table} to {_WORKER}")
 
 
 def _judge(error: Exception) -> WorkerError:

@@ -15,9 +15,9 @@ from bench.arena import fill
 
 
 @pytest.fixture
-async def pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
+async def pipeline(settings: Settings, database_url: str) -> AsyncIterator[Pipeline]:
     url = settings.database_url.get_secret_value()
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     await fill(connection, 50)
     await connection.close()
     async with open_store(url, pool_size=2, statement_cache=100) as store:

@@ -25,6 +25,7 @@ from app.settings import Settings
 from devstack.servers.waiting import free_port
 from tests.faults.broker_side import all_answered, answers, committed, foreign
 from tests.faults.conftest import Ours, ours, own  # noqa: F401 - fixtures
+from tests.roles import as_owner
 from tests.support import PATIENCE, plain, until, waits_for_a_lock
 
 BIN = Path(sys.executable).parent
@@ -107,7 +108,7 @@ async def test_on_sigterm_under_load_the_batch_in_hand_is_finished_and_the_next_
 ) -> None:
     settings = settings.model_copy(update={"batch_max_records": 100})
     places = await foreign(settings).send(settings, *(plain(f"cus_{number % 200}") for number in range(6000)))
-    database = await asyncpg.connect(settings.database_url.get_secret_value())
+    database = await asyncpg.connect(as_owner(settings))
     await database.execute("begin; lock table requests in exclusive mode")
     async with process(settings) as worker:
         await until(lambda: waits_for_a_lock(settings))

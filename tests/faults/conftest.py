@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from app.settings import Settings
-from app.store.migrate import migrate
 from devstack.servers import Control, Servers, servers
 from tests.conftest import own_settings
 from tests.faults.broker_side import log_of, make_topics
+from tests.roles import as_worker, with_roles
 from tests.support import with_database
 
 GUARDED = {
@@ -43,13 +43,13 @@ def ours() -> Iterator[Ours]:
 
 @pytest.fixture
 async def own(ours: Ours) -> Settings:
-    """Settings on those servers, with topics and a migrated database."""
+    """Settings on those servers, with topics and a migrated database, as the worker."""
     name = f"test_{uuid4().hex[:8]}"
     connection = await asyncpg.connect(ours.servers.database_url)
     await connection.execute(f"create database {name}")
     await connection.close()
     url = with_database(ours.servers.database_url, name)
-    await migrate(url)
-    settings = log_of(own_settings(ours.servers.kafka, url))
+    await with_roles(url, ours.servers.database_url)
+    settings = log_of(own_settings(ours.servers.kafka, as_worker(url)))
     await make_topics(settings)
     return settings

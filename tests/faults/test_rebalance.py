@@ -16,6 +16,7 @@ from app.consumer.requester import Outbound
 from app.consumer.worker import Worker
 from app.settings import Settings
 from tests.faults.broker_side import all_answered, answers, committed, foreign, members
+from tests.roles import as_owner
 from tests.support import page, plain, ready, running, until
 
 CUSTOMERS = 30
@@ -35,7 +36,7 @@ def load(turn: int) -> list[Outbound]:
 
 async def stored(settings: Settings) -> int:
     """How many effects there are."""
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    connection = await asyncpg.connect(as_owner(settings))
     count = await connection.fetchval("select count(*) from requests")
     await connection.close()
     return int(count)
@@ -135,7 +136,7 @@ async def test_a_batch_that_is_committed_when_another_worker_joins_is_published_
 async def test_a_batch_that_is_not_committed_when_another_worker_joins_is_abandoned_and_taken_by_its_next_owner(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    connection: Any = await asyncpg.connect(settings.database_url.get_secret_value())
+    connection: Any = await asyncpg.connect(as_owner(settings))
     async with running(settings) as one:
         await ready(one)
         async with connection.transaction():

@@ -8,6 +8,7 @@ import pytest
 from app.consumer.requester import Inbound, Outbound, Requester
 from app.settings import Settings
 from tests.faults.broker_side import committed, everything, foreign
+from tests.roles import as_owner
 from tests.support import Answered, answered, ask, asking, event, plain, until
 
 HEADERS: list[tuple[str, bytes | None]] = [
@@ -28,7 +29,7 @@ async def refuse_atlantis(settings: Settings) -> None:
 
 
 async def execute(settings: Settings, statement: str) -> None:
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    connection = await asyncpg.connect(as_owner(settings))
     await connection.execute(statement)
     await connection.close()
 

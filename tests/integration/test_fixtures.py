@@ -35,9 +35,9 @@ GROUPS = sorted({json.dumps(case.settings, sort_keys=True) for case in fixtures.
 @pytest.mark.parametrize("publication", ["one after the other", "before the worker starts"])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: " ".join(json.loads(group)) or "defaults")
 async def test_the_worker_answers_every_fixture_as_it_is_written(
-    shared: Servers, database_url: str, group: str, publication: str
+    shared: Servers, database_url: str, worker_url: str, group: str, publication: str
 ) -> None:
-    settings = own_settings(shared.kafka, database_url, **{k.lower(): v for k, v in json.loads(group).items()})
+    settings = own_settings(shared.kafka, worker_url, **{k.lower(): v for k, v in json.loads(group).items()})
     await create_topics(settings)
     cases = [case for case in fixtures.cases() if case.settings == json.loads(group)]
     await _store(database_url, cases)

@@ -29,8 +29,8 @@ from tests.integration.store_rows import (
 
 
 @pytest.fixture(params=[100, 0], ids=["statement cache", "no statement cache"])
-async def store(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Store]:
-    async with open_store(database_url, pool_size=3, statement_cache=request.param) as opened:
+async def store(request: pytest.FixtureRequest, worker_url: str) -> AsyncIterator[Store]:
+    async with open_store(worker_url, pool_size=3, statement_cache=request.param) as opened:
         yield opened
 
 
@@ -352,8 +352,8 @@ async def test_check_says_what_to_run_when_the_schema_is_missing(store: Store, d
         await store.check()
 
 
-async def test_a_database_that_is_missing_is_transient_and_says_so(database_url: str) -> None:
-    async with open_store(f"{database_url}_gone", pool_size=1, statement_cache=0) as store:
+async def test_a_database_that_is_missing_is_transient_and_says_so(worker_url: str) -> None:
+    async with open_store(f"{worker_url}_gone", pool_size=1, statement_cache=0) as store:
         with pytest.raises(Transient, match=r"^postgres: SQLSTATE 3D000 \(the database does not exist"):
             await store.check()
 

@@ -12,8 +12,8 @@ GROUP, TOPIC = "group", "topic"
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    async with open_store(database_url, pool_size=2, statement_cache=100) as opened:
+async def store(worker_url: str) -> AsyncIterator[Store]:
+    async with open_store(worker_url, pool_size=2, statement_cache=100) as opened:
         yield opened
 
 

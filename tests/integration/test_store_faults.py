@@ -32,8 +32,8 @@ async def store_of(url: str, size: int = 1) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    async with store_of(database_url) as opened:
+async def store(worker_url: str) -> AsyncIterator[Store]:
+    async with store_of(worker_url) as opened:
         yield opened
 
 
@@ -301,8 +301,8 @@ class Wire:
 
 
 @pytest.mark.rule("R7.7")
-async def test_a_commit_whose_answer_is_lost_is_transient_and_may_have_happened(database_url: str) -> None:
-    wire = Wire(database_url)
+async def test_a_commit_whose_answer_is_lost_is_transient_and_may_have_happened(worker_url: str) -> None:
+    wire = Wire(worker_url)
     async with wire.laid() as url, store_of(url) as store:
         await store.check()
         async with store.transaction() as transaction:
@@ -325,9 +325,9 @@ HANGING: dict[str, Callable[[Store], Awaitable[object]]] = {
 @pytest.mark.rule("R7.9")
 @pytest.mark.parametrize("moment", ["connect", "begin", "read", "write", "answers", "commit", "rollback", "close"])
 async def test_a_server_that_hangs_costs_no_more_than_the_limit(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, moment: str
+    worker_url: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    wire = Wire(database_url)
+    wire = Wire(worker_url)
 
     def hang_at(this: str) -> None:
         if moment != this:
@@ -374,8 +374,8 @@ async def test_a_server_that_hangs_costs_no_more_than_the_limit(
 
 
 @pytest.mark.rule("R7.14")
-async def test_a_store_opened_while_the_server_is_away_works_once_it_is_there(database_url: str) -> None:
-    wire = Wire(database_url)
+async def test_a_store_opened_while_the_server_is_away_works_once_it_is_there(worker_url: str) -> None:
+    wire = Wire(worker_url)
     async with wire.laid() as url:
         pass
     async with store_of(url) as store:

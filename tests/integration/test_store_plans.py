@@ -15,6 +15,7 @@ from app.model import Writes
 from app.store import open_store
 from app.store.rows import query
 from tests.integration.store_rows import admin, answer, customer, key, known, patient, stored, with_rows
+from tests.roles import as_worker
 from tests.support import until
 
 ROWS = 20_000
@@ -54,7 +55,7 @@ async def test_a_connection_opened_on_empty_tables_stays_fast_as_they_fill(datab
     rounds = 8  # more than the five after which Postgres may keep a plan
     async with admin(database_url) as connection:
         await settle(connection)
-        async with open_store(database_url, pool_size=1, statement_cache=100) as store:
+        async with open_store(as_worker(database_url), pool_size=1, statement_cache=100) as store:
             await with_rows(store, "cus_1")
             for number in range(rounds):
                 await known(store, "cus_1", keys=(key("r"),))
@@ -206,7 +207,7 @@ async def test_a_statement_prepared_on_empty_tables_looks_each_key_up_once_they_
 async def test_a_change_touches_no_index(database_url: str) -> None:
     names = [f"cus_{number:04}" for number in range(1000)]
     changed = names[::10]
-    async with open_store(database_url, pool_size=1, statement_cache=100) as store:
+    async with open_store(as_worker(database_url), pool_size=1, statement_cache=100) as store:
         await with_rows(store, *names)
         await stored(
             store,

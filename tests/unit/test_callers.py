@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+import urllib.error
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,6 +26,7 @@ from app.authorise.callers import (
     Everyone,
     TokenCallers,
     download,
+    inspect_callers,
 )
 from app.authorise.token import Policy, verify
 from app.errors import Transient
@@ -370,3 +372,55 @@ def test_a_server_that_is_away_or_speaks_no_http_is_an_error_that_is_waited_for(
         pytest.raises(ConnectionError),
     ):
         download(url)
+
+
+@pytest.mark.rule("R9.7")
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "h%zz", "[v1.x]"])
+def test_an_address_that_no_server_can_have_is_an_error_that_is_waited_for(host: str) -> None:
+    with pytest.raises((ConnectionError, urllib.error.URLError)) as caught:
+        download(f"http://{host}/keys")
+    assert "keys cannot be had" in callers._what(caught.value)
+
+
+@pytest.mark.rule("R9.8")
+async def test_a_key_that_cannot_be_read_does_not_cost_the_others() -> None:
+    broken = [
+        {**public("RSA"), "n": 7},
+        {**public("P-256"), "x": "\u00e4"},
+        {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
+    ]
+    text = json.dumps({"keys": [*broken, "no key", None, public("Ed25519")]}).encode()
+    async with fetching(with_status(200, text)) as there:
+        assert await there.of([of(token())]) == [GOOD]
+
+
+async def test_a_server_of_keys_that_hangs_holds_no_process_back_that_ends() -> None:
+    asked, answer, before = threading.Event(), threading.Event(), set(threading.enumerate())
+
+    def hang() -> bytes:
+        asked.set()
+        answer.wait()
+        return jwks("Ed25519")
+
+    waiting = asyncio.create_task(TokenCallers(POLICY, hang, Health()).of([of(token())]))
+    await until(asked.is_set)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    started = set(threading.enumerate()) - before
+    answer.set()
+    assert [thread.daemon for thread in started] == [True]
+
+
+async def test_it_is_told_by_how_many_keys_tokens_can_be_verified(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_bytes(jwks("Ed25519", "RSA"))
+    assert await inspect_callers(settings(auth_jwks_file=file)) == 2
+    assert await inspect_callers(settings(auth_secret=SecretStr(SECRET))) == 1
+    with serving(with_status(200, jwks("Ed25519"))) as url:
+        assert await inspect_callers(settings(auth_jwks_url=url)) == 1
+    with serving(with_status(503)) as url, pytest.raises(Transient, match="their server answers 503"):
+        await inspect_callers(settings(auth_jwks_url=url))
+    file.write_text("{}")
+    with pytest.raises(Transient, match="no JSON Web Key Set"):
+        await inspect_callers(settings(auth_jwks_file=file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ from pydantic import SecretStr
 
 from app.certificates import certificate_fault
 from app.consumer.connection import check_certificates, connection
+from app.consumer.follow import Follower
 from app.consumer.reasons import reason_of
+from app.consumer.requester import open_requester
+from app.consumer.topics import create_topics
+from app.errors import Transient
 from app.main import create_app
 from app.settings import Settings, SettingsError
 from app.store.faults import connecting
@@ -126,3 +131,23 @@ def test_what_else_is_wrong_is_told_by_its_kind_and_never_by_its_text() -> None:
     assert reason_of(SaslAuthenticationFailed("Xsecretx")) == "refuses the login"
     assert reason_of(KafkaConnectionError("Xsecretx")).startswith("hangs up: it may want another")
     assert reason_of(RuntimeError("Xsecretx")) == "fails with RuntimeError"
+
+
+async def test_whoever_cannot_connect_is_told_why(free_address: str) -> None:
+    settings = Settings(database_url=SecretStr("postgresql://db/x"), kafka_bootstrap_servers=free_address)
+    cause = f"kafka: {free_address} refuses connections"
+    with pytest.raises(Transient) as asked:
+        async with open_requester(settings):
+            pass
+    with pytest.raises(Transient) as followed:
+        await Follower(settings, [settings.completed_topic], None).poll()
+    with pytest.raises(Transient) as created:
+        await create_topics(settings)
+    assert [str(asked.value), str(followed.value), str(created.value)] == [cause] * 3
+
+
+@pytest.fixture
+def free_address() -> str:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"127.0.0.1:{closed.getsockname()[1]}"

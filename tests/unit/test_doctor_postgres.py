@@ -32,6 +32,8 @@ SERVER = Server(
     replicas=0,
     connection_limit=97,
     connections=1,
+    errors_logged=False,
+    values_logged=False,
     clock_ahead=0.0,
 )
 HEALTHY = PostgresFacts(SERVER, "0007", {}, ())
@@ -99,6 +101,11 @@ def test_missing_tables_fail_once() -> None:
 def test_a_revision_that_may_not_be_read_is_a_right_that_lacks() -> None:
     facts = replace(HEALTHY, revision=None, denied={"patient_upsert_revision": ("select",)})
     assert problems(facts) == [("postgres.schema", "skipped"), ("postgres.rights", "fail")]
+
+
+@pytest.mark.parametrize("logged", ["errors_logged", "values_logged"])
+def test_values_in_the_log_of_the_server_warn(logged: str) -> None:
+    assert problems(having(**{logged: True})) == [("postgres.log", "warn")]
 
 
 def test_a_right_that_lacks_fails_and_is_named() -> None:

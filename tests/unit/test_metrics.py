@@ -20,12 +20,14 @@ from app.store.faults import away
 from app.telemetry import Behind, Health, Metrics, PoolUse, configure_logging
 from app.telemetry.health import PARTS
 from app.telemetry.names import METRICS, PREFIX, RETRIES, STAGES
+from app.topics import DAY_MS
 from tests.conftest import own_settings
 from tests.integration.test_wiring import broker_of
 from tests.metrics import PAGE, page
 from tests.support import body, until
 from tests.unit.making import record as made
 from tests.unit.making_store import Memory, Passes, events, moved, pipeline
+from tests.unit.test_housekeeping import OLD, Store, housekeeping
 from tests.unit.test_worker import answer, bench
 from tests.unit.test_worker import record as at_offset
 
@@ -124,6 +126,13 @@ async def looked_up() -> Metrics:
     return metrics
 
 
+async def two_removed() -> Metrics:
+    store = Store([[OLD, OLD]])
+    tidy = housekeeping(store, DAY_MS)
+    await tidy.once()
+    return tidy.metrics
+
+
 Case = tuple[Callable[[], Awaitable[Metrics]], dict[str, float]]
 
 CASES: dict[str, Case] = {
@@ -144,6 +153,7 @@ CASES: dict[str, Case] = {
     ),
     "records_expired_unread_total": (expired_unread, {"records_expired_unread_total": 5}),
     "rebalances_total": (joined_twice, {"rebalances_total": 2}),
+    "answers_removed_total": (two_removed, {"answers_removed_total": 2}),
     "batch_records": (
         three_answered_of_a_batch,
         {

@@ -1,4 +1,4 @@
-"""`patient-upsert doctor`: whether Kafka and Postgres are as the worker needs them. It changes nothing."""
+"""`patient-upsert doctor`: whether Kafka, Postgres and keys are as the worker needs them. It changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.doctor import kafka, postgres
+from app.authorise import inspect_callers
+from app.cli.doctor import callers, kafka, postgres
 from app.cli.doctor.finding import Finding, Status, fail, ok, skipped
 from app.consumer.inspect import inspect_kafka
 from app.errors import WorkerError
@@ -23,7 +24,7 @@ from app.settings import Settings, SettingsError, load_settings
 from app.store.inspect import inspect_postgres
 from app.waiting import within
 
-HELP: Final = """Check settings, Kafka and Postgres, and say what to do. Changes nothing.
+HELP: Final = """Check settings, callers, Kafka and Postgres, and say what to do. Changes nothing.
 
 Exits with 0 when nothing failed (warnings may stand), with 1 when something did, with 2 for bad settings.
 
@@ -47,7 +48,7 @@ def doctor(
         settings = load_settings()
     except SettingsError as error:
         findings = [fail("settings", line, "correct the environment") for line in error.lines]
-        show([*findings, *skipped(("kafka", "postgres"), "the settings cannot be used")], as_json=as_json)
+        show([*findings, *skipped(("callers", "kafka", "postgres"), "the settings cannot be used")], as_json=as_json)
         raise typer.Exit(2) from None
     with Console(stderr=True).status("asking Kafka and Postgres"):
         findings = asyncio.run(examine(settings))
@@ -57,11 +58,14 @@ def doctor(
 
 async def examine(settings: Settings) -> list[Finding]:
     """Ask both servers at the same time, and judge what they tell."""
-    of_kafka, of_postgres = await asyncio.gather(
-        _told(inspect_kafka(settings)), _told(inspect_postgres(settings.database_url.get_secret_value()))
+    of_kafka, of_postgres, of_callers = await asyncio.gather(
+        _told(inspect_kafka(settings)),
+        _told(inspect_postgres(settings.database_url.get_secret_value())),
+        _told(inspect_callers(settings)),
     )
     return [
         ok("settings", "every setting can be used"),
+        *callers.callers_findings(of_callers, settings),
         *kafka.kafka_findings(of_kafka, settings),
         *postgres.postgres_findings(of_postgres, settings),
     ]

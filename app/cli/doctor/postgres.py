@@ -16,6 +16,7 @@ CHECKS: Final = (
     "postgres.version",
     "postgres.schema",
     "postgres.rights",
+    "postgres.log",
     "postgres.writable",
     "postgres.durability",
     "postgres.failover",
@@ -36,6 +37,7 @@ def postgres_findings(facts: PostgresFacts | str, settings: Settings) -> list[Fi
         *_version(server),
         *_schema(facts),
         *_rights(facts),
+        *_log(server),
         *_writable(server),
         *_durability(server),
         *_failover(server),
@@ -79,6 +81,16 @@ def _rights(facts: PostgresFacts) -> list[Finding]:
     if facts.missing:
         return [*problems, *skipped([check], f"not found: {', '.join(facts.missing)}")]
     return either(problems, ok(check, f"{facts.server.role} may use the tables"))
+
+
+def _log(server: Server) -> list[Finding]:
+    """PostgreSQL writes the row that it refuses into its log: health data where nobody looks after them."""
+    check, action = "postgres.log", "log in as patient_upsert_worker of deploy/postgres-roles.sql, or set what it sets"
+    if server.errors_logged:
+        return [warn(check, f"the server logs the errors of {server.role}, with rows and values in them", action)]
+    if server.values_logged:
+        return [warn(check, f"a statement of {server.role} that the server logs shows its values", action)]
+    return [ok(check, "the server logs no row and no value")]
 
 
 def _writable(server: Server) -> list[Finding]:

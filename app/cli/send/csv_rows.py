@@ -43,7 +43,7 @@ class Row:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Columns:
     """What the columns of one file mean: for each field its index, and those of the id and of the place, if any."""
 

@@ -19,7 +19,6 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.settings import Settings
-from app.store.migrate import migrate
 from devstack.servers import Control, Servers
 from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
@@ -29,6 +28,7 @@ from tests.faults.checker import History, Place
 from tests.faults.matrix.load import CANARIES, Asked, Load, mixed
 from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.tail import Tail
+from tests.roles import as_worker, with_roles
 from tests.support import until, with_database
 
 PATIENCE = 120.0
@@ -163,7 +163,7 @@ class World:
 
     @property
     def database_url(self) -> str:
-        """The database itself, whatever stands between it and the workers."""
+        """The database itself as a superuser, whatever stands between it and the workers."""
         name = self.settings.group_id
         return with_database(self.servers.database_url, name)
 
@@ -229,8 +229,8 @@ async def world(servers: Servers, seed: int, directory: Path, **changes: object)
     await connection.close()
     url = with_database(servers.database_url, name)
     async with _migrating:
-        await migrate(url)
-    settings = settings.model_copy(update={"database_url": SecretStr(url)})
+        await with_roles(url, servers.database_url)
+    settings = settings.model_copy(update={"database_url": SecretStr(as_worker(url))})
     await make_topics(settings)
     own = directory / uuid4().hex[:8]
     own.mkdir()

@@ -50,7 +50,7 @@ async def stopped(world: World) -> None:
 
 def at_port(world: World, *ports: int) -> Settings:
     """The settings with other ports for the same server."""
-    parts = urlsplit(world.database_url)
+    parts = urlsplit(world.settings.database_url.get_secret_value())
     hosts = ",".join(f"{HOST}:{port}" for port in ports)
     user = parts.netloc.rpartition("@")[0]
     url = urlunsplit(parts._replace(netloc=f"{user}@{hosts}"))
