@@ -41,7 +41,7 @@ BOMBS: dict[str, bytes] = {
     "long e-mail": json.dumps({**BODY, "email": "a." * 200_000 + "@" + "b." * 200_000 + "com"}).encode(),
     "long phone": json.dumps({**BODY, "phone": "1-" * 400_000}).encode(),
     "long date": json.dumps({**BODY, "dateOfBirth": "2001-02-03T00:00:00." + "0" * 900_000}).encode(),
-    "gender of many": json.dumps({**BODY, "gender": {"coding": [{"code": ""}] * 60_000}}).encode(),
+    "gender of many": json.dumps({**BODY, "gender": {"coding": [{"code": 0}] * 60_000}}).encode(),
     "base64 in base64": json.dumps(
         {"specversion": "1.0", "id": "1", "source": "/s", "type": EVENT_TYPE, "data_base64": "ey" * 400_000}
     ).encode(),
@@ -105,9 +105,8 @@ def statements(tree: ast.AST) -> Iterator[ast.JoinedStr]:
     """The f-strings that read like SQL."""
     verbs = re.compile(r"\s*(select|insert|update|delete|with|grant|revoke|drop|create|alter|set|begin|copy)\b", re.I)
     for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) and isinstance(first := node.values[0], ast.Constant):
-            if verbs.match(str(first.value)):
-                yield node
+        if isinstance(node, ast.JoinedStr) and verbs.match(str(getattr(node.values[0], "value", ""))):
+            yield node
 
 
 def put_in(statement: ast.JoinedStr) -> set[str]:
@@ -157,12 +156,5 @@ def test_the_short_way_to_read_an_event_sees_what_the_long_one_sees(
     headers = (*with_headers(EVENT, **changes), *more)
     short, slow = HeaderMap(headers), HeaderMap(headers)
     if (found := _usual_event(short)) is not None:
-        event = _binary_event(slow)
-        assert (found.id, found.source, found.subject, found.time) == (
-            event.id,
-            event.source,
-            event.subject,
-            event.time,
-        )
-        assert slow.faults == []
-    assert (_usual_event(HeaderMap(tuple(EVENT))) is None) is False
+        assert (found, slow.faults) == (_binary_event(slow), [])
+    assert _usual_event(HeaderMap(tuple(EVENT))) is not None
