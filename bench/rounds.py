@@ -212,7 +212,8 @@ class Bench:
     def _latency(self, number: int, contestant: str, said: Said) -> None:
         rates = [run.rate for run in self.results.runs if (run.contestant, run.load) == ("ours", "mix")]
         highest = min(median(rates), 2 * self.sizes.mix)  # a load of a single burst tells no rate
-        shares = {} if contestant == "naive" else {name: share * highest for name, share in SHARES.items()}
+        # nothing is told by less than the slow rate, which only loads of a few hundred requests come to
+        shares = {name: max(share * highest, SLOW) for name, share in SHARES.items()} if contestant != "naive" else {}
         seconds = WARM_UP_SECONDS + self.sizes.latency_seconds
         command = naive() if contestant == "naive" else ours()
         with self.ground.arena(customers=CUSTOMERS) as arena, running(arena, command) as process:

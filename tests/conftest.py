@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from app.settings import Settings
@@ -14,6 +15,13 @@ from devstack.servers import Servers, servers
 from tests.faults.broker_side import make_topics
 from tests.roles import as_worker, with_roles
 from tests.support import with_database
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """A log that a test has sent to its captured output ends with it: the next one would write to a closed file."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

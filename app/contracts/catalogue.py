@@ -110,10 +110,7 @@ FAULTS: Final[dict[FaultCode, Cause]] = {
     ),
     FaultCode.SOURCE_RESERVED: Cause(_EVENT, "Choose a source of your own, such as /clinics/example."),
     FaultCode.TIME_INVALID: Cause(_EVENT, "Write the time like 2024-01-01T00:00:00Z, with an offset or Z."),
-    FaultCode.LETTER_INVALID: Cause(
-        _EVENT,
-        "Put a dead letter back with all of its headers, in the partition it came from: patient-upsert dlq replay.",
-    ),
+    FaultCode.LETTER_INVALID: Cause(_EVENT, "Put a dead letter back with all of its headers as they are."),
     FaultCode.DATA_AMBIGUOUS: Cause(_EVENT, "Give one of the two."),
     FaultCode.DATA_NOT_BASE64: Cause(_EVENT, "Use the standard alphabet with padding."),
     FaultCode.CUSTOMER_MISSING: Cause(

@@ -65,7 +65,7 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
     faults = headers.faults
     position = record.position
     if headers.of_letter:
-        position = _letter_position(headers, record.position) or position
+        position = _letter_position(headers) or position
     value, unreadable = _read_value(record.value)
     if "ce_specversion" in headers:
         event = _usual_event(headers) or _binary_event(headers)
@@ -259,18 +259,10 @@ def _key_customer(key: bytes | None) -> str | None:
     return key.decode("utf-8", "surrogateescape")  # what is not UTF-8 then fails the rule of the ids
 
 
-def _letter_position(headers: HeaderMap, own: Position) -> Position | None:
-    """Where a replayed dead letter first lay; None when it does not say so rightly.
-
-    In its own topic that is further up in its own partition: else a record could take the id of one yet to come.
-    """
+def _letter_position(headers: HeaderMap) -> Position | None:
+    """Where a replayed dead letter first lay; None when it does not say so rightly."""
     texts = {name: headers.text(f"{LETTER}{name}") or "" for name in _LETTER_RULES}
     wrong = [name for name, rule in _LETTER_RULES.items() if not rule.fullmatch(texts[name])]
-    if not wrong and texts["topic"] == own.topic:
-        if int(texts["partition"]) != own.partition:
-            wrong = ["partition"]
-        elif int(texts["offset"]) >= own.offset:
-            wrong = ["offset"]
     headers.faults.extend(Fault(f"/{LETTER}{name}", FaultCode.LETTER_INVALID) for name in wrong)
     if wrong:
         return None

@@ -18,6 +18,7 @@ from app.consumer.letters import marks_of
 from app.consumer.requester import Inbound
 from app.settings import Settings
 from tests.faults.broker_side import everything
+from tests.roles import as_owner
 from tests.support import PATIENCE, answered, ask, asking, body, plain, until
 
 LETTERS = 120
@@ -26,7 +27,7 @@ DROP: dict[str, Any] = {**REPLAY, "replay": False}
 
 
 async def execute(settings: Settings, statement: str) -> None:
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    connection = await asyncpg.connect(as_owner(settings))
     await connection.execute(statement)
     await connection.close()
 

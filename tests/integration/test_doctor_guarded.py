@@ -74,7 +74,7 @@ async def test_a_healthy_setup_fails_nowhere_and_exits_with_0(settings: Settings
     assert findings["postgres.durability"].status == "ok"
     code, said = await command(settings)
     assert code == 0
-    assert "1 warned" in said.splitlines()[-1]
+    assert "2 warned" in said.splitlines()[-1]
     assert "\x1b" not in said
 
 

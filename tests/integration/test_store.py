@@ -338,7 +338,7 @@ async def test_check_says_what_to_run_when_the_schema_is_behind(store: Store, da
     async with admin(database_url) as connection:
         await connection.execute(change)
     with pytest.raises(
-        SetupNeeded, match=r"^postgres: the schema is at 0000, 0002 is needed; run: patient-upsert setup"
+        SetupNeeded, match=r"^postgres: the schema is at 0000, 0003 is needed; run: patient-upsert setup"
     ):
         await store.check()
 

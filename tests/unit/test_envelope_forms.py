@@ -204,22 +204,6 @@ def test_each_header_of_a_dead_letter_must_be_as_it_was_made(changes: dict[str, 
 
 
 @pytest.mark.rule("R14.6")
-@pytest.mark.parametrize(
-    ("changes", "wrong"),
-    [
-        ({"offset": b"7"}, "offset"),
-        ({"offset": b"8"}, "offset"),
-        ({"partition": b"2"}, "partition"),
-        ({"partition": b"4", "offset": b"99"}, "partition"),
-    ],
-)
-def test_a_letter_cannot_take_the_place_of_a_record_that_is_yet_to_come(changes: dict[str, bytes], wrong: str) -> None:
-    envelope = opened(body(), letter(**changes))
-    assert faults_of(envelope) == ("invalid_event", {(f"/__dlq.errors.{wrong}", "letter_invalid")})
-    assert (envelope.position, envelope.replayed_letter) == ((TOPIC, 3, 7, MADE_MS), False)
-
-
-@pytest.mark.rule("R14.6")
 def test_a_letter_does_not_take_effect_later_than_it_was_published() -> None:
     ahead = request_of(made(headers=letter(timestamp=b"4000000000000")))
     assert (ahead.effective_at, ahead.position.timestamp) == (MADE, 4_000_000_000_000)

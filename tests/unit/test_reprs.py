@@ -40,9 +40,11 @@ HOLD_NO_VALUE = {
     # settings, servers, files, the published contracts
     "Policy", "Key", "Rules", "Finding", "KafkaFacts", "Topic", "Keys", "PostgresFacts", "Server", "Child", "Children",
     "Cause", "Meaning", "Change", "_Judge", "_Reason", "CsvOptions", "CsvReading", "JsonReading", "Options", "Naming",
-    "Source", "Progress", "Keeper", "Signals", "Problem", "Fault", "Refusal",
+    "Source", "Progress", "Keeper", "Signals", "Problem", "Fault", "Refusal", "Extent", "Marks", "Metric", "Ages",
+    "Behind", "Observed", "PoolUse", "_Partition",
     # only objects of other classes here
-    "Job", "Tally", "Requester", "Part", "Plan", "Pipeline", "Worker", "_Batch", "_InHand", "_Piece",
+    "Job", "Tally", "Requester", "Part", "Plan", "Pipeline", "Worker", "_Batch", "_InHand", "_Piece", "Housekeeping",
+    "_Imagined", "_Unwritten", "Found", "Again", "_Stop", "_Work",
 }  # fmt: skip
 """Classes that may show all they hold, which no request can reach, or which shows itself as its own class does."""
 

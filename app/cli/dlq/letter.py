@@ -131,7 +131,7 @@ def refusal_of(record: Record) -> Shown | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Chosen:
     """Which letters are meant: those that fit everything that is given."""
 
