@@ -62,6 +62,8 @@ class Housekeeping:
                 self._tell("")
         except WorkerError as error:
             self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 - a task that ends would never remove anything again, and not say so
+            self._tell(f"unexpected {type(error).__name__}")
         if removed:
             log.info("answers_removed", count=removed)
         return removed

@@ -105,3 +105,12 @@ async def test_without_the_setting_nothing_is_ever_asked() -> None:
     settings = SETTINGS.model_copy(update={"answer_retention_days": None})
     await within(housekeeping(store, DAY_MS, settings=settings).run(), PATIENCE)
     assert store.asked == []
+
+
+@pytest.mark.rule("R14.10")
+async def test_what_nobody_foresaw_is_told_by_its_class_and_tried_again_later() -> None:
+    tidy = housekeeping(Store([RuntimeError("a value"), [OLD]]), FileNotFoundError("ca.pem"), DAY_MS)
+    with capture_logs() as log:
+        assert [await tidy.once(), await tidy.once(), await tidy.once()] == [0, 0, 1]
+    told = [entry["cause"] for entry in log if entry["event"] == "answers_not_removed"]
+    assert told == ["unexpected FileNotFoundError", "unexpected RuntimeError"]
