@@ -23,6 +23,10 @@ from bench.process import Process
 WARM_UP_SECONDS: Final = 2.0
 GRACE_SECONDS: Final = 20.0
 """For the last answers; a request without one by then has waited that long at least."""
+UNBATCHED: Final = 100.0
+"""Requests a second up to which each is sent at once. Beyond, a request to the broker each would keep it, and not the
+contestant, busy: there records wait for others as long as librdkafka has them wait by default."""
+LINGER_MS: Final = 5
 Place = tuple[int, int]
 
 
@@ -107,7 +111,7 @@ def _send(arena: Arena, asks: Iterable[Ask], rate: float) -> dict[Place, float]:
             **QUIET,
             "bootstrap.servers": settings.kafka_bootstrap_servers,
             "partitioner": "murmur2_random",
-            "linger.ms": 0,
+            "linger.ms": LINGER_MS if rate > UNBATCHED else 0,
             "acks": "all",
         }
     )
