@@ -140,14 +140,15 @@ class Worker:
                 putting.cancel()
 
     async def _gather(self, batch: _Batch) -> None:
-        while self._gathered and not self._fits(batch, self._gathered):
+        while self._gathered and not self._fits(batch):
             self._room.clear()
             await self._room.wait()
         self._gathered.append(batch)
         self._wake.set()
 
-    def _fits(self, batch: _Batch, others: Sequence[_Batch]) -> bool:
-        count, size = (sum(map(of, (*others, batch))) for of in (_count, _size))
+    def _fits(self, batch: _Batch) -> bool:
+        """Whether it and what has gathered are one batch at most."""
+        count, size = (sum(map(of, (*self._gathered, batch))) for of in (_count, _size))
         return count <= self.settings.batch_max_records and size <= self.settings.batch_max_bytes
 
     async def _next(self) -> _Batch:
@@ -155,16 +156,12 @@ class Worker:
         while not self._gathered or (self._in_hand is not None and sum(map(_count, self._gathered)) < MUCH):
             self._wake.clear()
             await self._wake.wait()
-        found = [self._gathered.popleft()]
-        first = found[0]
-        while (
-            self._gathered
-            and (self._gathered[0].epoch, self._gathered[0].mark) == (first.epoch, first.mark)
-            and self._fits(self._gathered[0], found)
-        ):
-            found.append(self._gathered.popleft())
+        first = self._gathered.popleft()
+        records = list(first.records)
+        while self._gathered and (self._gathered[0].epoch, self._gathered[0].mark) == (first.epoch, first.mark):
+            records += self._gathered.popleft().records
         self._room.set()
-        return replace(first, records=[record for batch in found for record in batch.records])
+        return replace(first, records=records)
 
     async def run(self) -> None:
         """Work until cancelled, or until going on would do harm."""
