@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.envelope.headers import LETTER, HeaderMap
+import orjson
+
+from app.envelope.headers import LETTER, PASSED_ON, HeaderMap
 from app.envelope.json import NotReadable, read_json
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
-from app.model import EVENT_TYPE, Envelope, Position, Record
+from app.model import EVENT_TYPE, Envelope, Headers, Position, Record
 
 MAX_VALUE = 1024 * 1024
 MAX_IDENTIFIER = 255
@@ -38,6 +40,10 @@ _OF_ANOTHER_TYPE = {
 """The attributes that are read, each with what one is called in an object that is no string."""
 _HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type", "time", "subject")}
 _TYPE = EVENT_TYPE.encode()
+_USUAL = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
+_ALSO_USUAL = _USUAL | {"ce_time", "content-type", *PASSED_ON}
+_PASSED_ON = frozenset(PASSED_ON)
+_PLAIN = frozenset((str, type(None)))
 
 
 @dataclass(slots=True, repr=False)
@@ -53,6 +59,57 @@ class _Event:
 
 def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
     """Recognise the form of a record. Never raises: what is wrong is in `refusal`."""
+    return _usual_envelope(record, customer_from_key) or _any_envelope(record, customer_from_key)
+
+
+def _usual_envelope(record: Record, customer_from_key: bool) -> Envelope | None:
+    """The envelope of what most records are, at a third of the cost: an event in binary mode with nothing wrong.
+
+    Headers in lower case, id and source in ASCII, a flat object of texts. None: look closer.
+    """
+    headers, value = dict(record.headers), record.value
+    names = headers.keys()
+    if record.undecodable or not _USUAL <= names <= _ALSO_USUAL or len(names) != len(record.headers):
+        return None
+    id, source, written, time = headers["ce_id"], headers["ce_source"], headers.get("ce_time"), None
+    if headers["ce_specversion"] != b"1.0" or headers["ce_type"] != _TYPE or not id or not source or not value:
+        return None
+    if len(value) > MAX_VALUE or not (id.isascii() and source.isascii()):
+        return None
+    id_, source_ = id.decode(), source.decode()
+    if not (is_identifier(id_) and is_identifier(source_)) or source_.startswith("kafka:"):
+        return None
+    if written is not None and (not written.isascii() or (time := read_time(written.decode())) is None):
+        return None
+    try:
+        data = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if type(data) is not dict or not _PLAIN.issuperset(map(type, data.values())):
+        return None
+    passed_on: Headers = ()
+    if not _PASSED_ON.isdisjoint(names):
+        passed_on = tuple([(name, value) for name in PASSED_ON if (value := headers.get(name)) is not None])
+    position = record.position
+    return Envelope(  # by place: this is made for every record, and names cost as much again
+        record,
+        position,
+        id_,
+        source_,
+        False,
+        data.get("customer") or None,
+        _key_customer(record.key) if customer_from_key else None,
+        data.get("patient") or None,
+        time,
+        False,
+        data,
+        True,
+        None,
+        passed_on,
+    )
+
+
+def _any_envelope(record: Record, customer_from_key: bool) -> Envelope:
     if record.undecodable:
         return Envelope(
             record=record,
@@ -68,7 +125,7 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         position = _letter_position(headers) or position
     value, unreadable = _read_value(record.value)
     if "ce_specversion" in headers:
-        event = _usual_event(headers) or _binary_event(headers)
+        event = _binary_event(headers)
     elif _is_structured(headers, value):
         if unreadable is None and type(value) is dict:
             event = _cloud_event(_attributes(value, faults), faults)
@@ -88,7 +145,7 @@ def open_envelope(record: Record, *, customer_from_key: bool) -> Envelope:
         refusal = Refusal.merge(refusal, mismatch)
     if not readable:
         refusal = Refusal.merge(refusal, unreadable)
-    return Envelope(  # by place: this is made for every record, and names cost as much again
+    return Envelope(  # by place, as above
         record,
         position,
         event.id,
@@ -139,20 +196,6 @@ def _attributes(event: dict[str, Any], faults: list[Fault]) -> dict[str, str | N
             value = ""  # faulty, which is not the same as absent
         values[name] = value
     return values
-
-
-def _usual_event(headers: HeaderMap) -> _Event | None:
-    """The event that most records are: nothing wrong, all in ASCII, without time and subject. None: look closer."""
-    raw = headers.raw
-    id, source = raw("ce_id"), raw("ce_source")
-    if raw("ce_specversion") != b"1.0" or raw("ce_type") != _TYPE or headers.faults or not id or not source:
-        return None
-    if not (id.isascii() and source.isascii()) or "ce_time" in headers or "ce_subject" in headers:
-        return None
-    id_, source_ = id.decode(), source.decode()
-    if not (is_identifier(id_) and is_identifier(source_)) or source_.startswith("kafka:"):
-        return None
-    return _Event(id_, source_)
 
 
 def _binary_event(headers: HeaderMap) -> _Event:

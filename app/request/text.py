@@ -15,6 +15,8 @@ from app.request.characters import INVISIBLE, LETTER_OR_DIGIT
 NAME_LIMIT: Final = 200
 ADDRESS_LIMIT: Final = 300
 TEXT_LIMIT: Final = 100
+SHORT: Final = TEXT_LIMIT
+"""No text of at most so many characters is too long, but for a phone number."""
 
 # U+2028 and U+2029 are Unicode's own line breaks.
 _LINE_BREAKS: Final = dict.fromkeys(map(ord, "\r\n\t\u2028\u2029"), " ")

@@ -32,6 +32,8 @@ _PATIENT: Final = _CUSTOMER + len(CUSTOMER_COLUMNS)
 """Where the columns of the customer and of the patient begin in a row of `read.sql`."""
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_made: Final = tuple.__new__
+"""A named tuple of these values, in half the time that its own class takes."""
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -81,9 +83,9 @@ def known(found: Iterable[Row]) -> Known:
         if (key := row[0]) is not None:
             answers[key] = _answer(*row[:_CUSTOMER])
         if (name := row[_CUSTOMER]) is not None:
-            customers[name] = Customer(*row[_CUSTOMER:_PATIENT])
+            customers[name] = _made(Customer, row[_CUSTOMER:_PATIENT])
             if row[_PATIENT] is not None:
-                patients[name] = Patient(*row[_PATIENT:])
+                patients[name] = _made(Patient, row[_PATIENT:])
     return Known(answers, customers, patients)
 
 

@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app
-from app.envelope.forms import _binary_event, _usual_event
-from app.envelope.headers import HeaderMap
-from app.model import EVENT_TYPE, Headers
+from app.envelope.forms import _any_envelope, _usual_envelope
+from app.model import EVENT_TYPE, Headers, Position, Record
 from app.response import answer_headers
 from tests.support import BODY
 from tests.unit.making import EVENT, decided, record, request_of, with_headers
@@ -142,19 +141,55 @@ texts = st.sampled_from(
     [b"1.0", b"0.3", EVENT_TYPE.encode(), b"other", b"e1", b"", b"\x00", b"\xff", "é".encode(), b"kafka:t", b"x" * 256,
      b"2026-01-01T00:00:00Z", b"cus_1"]
 )  # fmt: skip
-names = st.sampled_from(["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "CE_ID", "x"])
+names = st.sampled_from(
+    ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "CE_ID", "x", "traceparent",
+     "content-type", "idempotency-key", "__dlq.errors.topic"]
+)  # fmt: skip
+
+
+READABLE: list[object] = [
+    BODY,
+    {**BODY, "customer": "cus_2", "patient": "pat_1"},
+    {"customer": 1},
+    {"patient": ""},
+    {"customer": None},
+    {"specversion": "1.0"},
+    {"a": 1.0},
+    {"a": [1.0]},
+    [],
+    "",
+]
+unreadable = st.sampled_from([None, b"", b"{", b"\0{}", b"\0\0\0\0\0{}", b" " * (MEBIBYTE + 1)])
+data = st.sampled_from(READABLE).map(json.dumps).map(str.encode) | unreadable
 
 
 @pytest.mark.rule("R3.39")
 @settings(deadline=None, max_examples=500)
 @given(
-    changes=st.dictionaries(names, st.none() | texts, max_size=3), more=st.lists(st.tuples(names, texts), max_size=2)
+    changes=st.dictionaries(names, st.none() | texts, max_size=3),
+    more=st.lists(st.tuples(names, texts), max_size=2),
+    value=data,
+    key=st.sampled_from([None, b"", b"cus_1", b"pat_1", b"\xff"]),
+    undecodable=st.sampled_from([False, False, True]),
+    from_key=st.booleans(),
 )
 def test_the_short_way_to_read_an_event_sees_what_the_long_one_sees(
-    changes: dict[str, bytes | None], more: list[tuple[str, bytes]]
+    changes: dict[str, bytes | None],
+    more: list[tuple[str, bytes]],
+    value: bytes | None,
+    key: bytes | None,
+    undecodable: bool,
+    from_key: bool,
 ) -> None:
-    headers = (*with_headers(EVENT, **changes), *more)
-    short, slow = HeaderMap(headers), HeaderMap(headers)
-    if (found := _usual_event(short)) is not None:
-        assert (found, slow.faults) == (_binary_event(slow), [])
-    assert _usual_event(HeaderMap(tuple(EVENT))) is not None
+    one = Record(Position("t", 0, 1, 1), key, value, (*with_headers(EVENT, **changes), *more), undecodable)
+    if (found := _usual_envelope(one, from_key)) is not None:
+        assert found == _any_envelope(one, from_key)
+
+
+def test_the_short_way_is_taken_by_what_most_producers_send() -> None:
+    more = {"ce_time": b"2026-01-02T03:04:05Z", "content-type": b"application/json", "traceparent": b"00-1"}
+    for headers in (EVENT, with_headers(EVENT, **more)):
+        one = record(headers=headers)
+        found = _usual_envelope(one, True)
+        assert found == _any_envelope(one, True)
+        assert found is not None

@@ -170,3 +170,17 @@ def test_an_address_is_accepted_exactly_when_the_library_accepts_it(text: str) -
         assert isinstance(read.email, str)
         assert read.email.lower() == normal.lower()
         assert validate(data | {"email": read.email}, received_at=RECEIVED_AT) == read
+
+
+@settings(max_examples=300)
+@given(
+    given_data=st.fixed_dictionaries(
+        {name: st.just(value) for name, value in BODY.items()}
+        | dict.fromkeys(
+            ("address", "city", "state", "postalCode", "country"),
+            st.text("aB 7-\t\x7fé", max_size=5) | st.text("a ", min_size=19, max_size=105) | st.none() | st.just(["a"]),
+        )
+    )
+)
+def test_short_texts_are_read_as_the_model_reads_them(given_data: dict[str, Any]) -> None:
+    assert validate(given_data, received_at=RECEIVED_AT) == _by_model(given_data, RECEIVED_AT)
