@@ -42,6 +42,8 @@ _ADVICE: Final = {
     "42703": f"a column is missing; {SETUP}",
     "25006": "the server is read-only: a standby, or held so by its operator",
     "53300": "the server has no connection left: lower DATABASE_POOL_SIZE or raise max_connections",
+    "53100": "the disk of the server is full: make room on it",
+    "55P03": "another session holds a lock on these tables: end it",
 }
 
 

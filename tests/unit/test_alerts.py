@@ -18,6 +18,7 @@ from app.errors import ErrorCode
 from app.model import Outcome
 from app.telemetry.health import PARTS
 from app.telemetry.names import METRICS, RETRIES, STAGES
+from tests import runbook
 from tests.rules import ROOT
 
 ALERTS = ROOT / "deploy" / "alerts.yml"
@@ -57,7 +58,7 @@ def named(expressions: str) -> set[str]:
 @pytest.mark.rule("R13.5")
 def test_alerts_and_dashboard_name_only_metrics_and_label_values_that_there_are() -> None:
     known = {metric.name for metric in METRICS}
-    expressions = [*(rule["expr"] for rule in rules()), *shown()]
+    expressions = [*(rule["expr"] for rule in rules()), *shown(), *runbook.expressions(), *runbook.metrics()]
     for expression in expressions:
         assert named(expression) - known == set(), expression
         for label, _, value in re.findall(r'(\w+)(=~?)"([^"$]+)"', expression):
@@ -72,6 +73,13 @@ def test_each_alert_and_each_part_that_can_be_missing_has_its_entry_in_the_runbo
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in {"page", "ticket"}
     assert {rule["alert"] for rule in rules()} | set(PARTS) <= set(entries)
+
+
+@pytest.mark.rule("R13.5")
+def test_every_variable_of_the_runbooks_commands_is_set_in_its_first_block() -> None:
+    at_first = {found for line in runbook.commands(runbook.SHELL) for found in re.findall(r"(\w+)=", line)}
+    used = {name for each in runbook.runbook() for name in re.findall(r"\$\{?([A-Z_]+)", each.text)}
+    assert {name for name in used - at_first if not name.startswith("PATIENT_UPSERT_")} == set()
 
 
 @pytest.mark.rule("R13.5")
@@ -110,8 +118,9 @@ def test_promtool_accepts_the_alerts_and_sees_them_fire_in_their_cases_only() ->
 
 
 @pytest.mark.rule("R13.5")
-def test_promtool_accepts_what_the_dashboard_asks(tmp_path: Path) -> None:
+def test_promtool_accepts_what_dashboard_and_runbook_ask(tmp_path: Path) -> None:
     expressions = [expr.replace("$__rate_interval", "1m").replace("$instance", ".*") for expr in shown()]
+    expressions += runbook.expressions()
     asked = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions)]
     path = tmp_path / "dashboard.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": asked}]}), encoding="utf-8")

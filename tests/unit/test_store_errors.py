@@ -155,6 +155,11 @@ def test_a_value_that_cannot_be_encoded_is_a_fault_of_data(error: Exception) -> 
             asyncpg.UndefinedTableError(SECRET),
             "postgres: SQLSTATE 42P01 (a table is missing; run: patient-upsert setup)",
         ),
+        (asyncpg.DiskFullError(SECRET), "postgres: SQLSTATE 53100 (the disk of the server is full: make room on it)"),
+        (
+            asyncpg.LockNotAvailableError(SECRET),
+            "postgres: SQLSTATE 55P03 (another session holds a lock on these tables: end it)",
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
