@@ -5,6 +5,7 @@ PG ?= 18
 KEEP ?=
 JOBS ?= 2
 MINUTES ?= 15
+SECONDS ?= 60
 ARGS ?=
 # The first of these that is Python 3.11 to 3.13.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test faults soak bench check format lock contracts rules readme errors metrics clean
+.PHONY: help setup demo test faults fuzz soak bench check format lock contracts rules readme errors metrics clean
 
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +39,9 @@ faults: setup ## break real servers and workers under load, and judge what is le
 
 soak: setup ## full load and random faults for minutes; nothing lost, memory steady (MINUTES=15, SEED=n)
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: setup ## throw inputs at what reads records, and look for one that breaks it (SECONDS=60; Linux on x86-64)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 bench: setup ## the worker next to others, in a quarter of an hour (QUICK=1 three minutes, FULL=1 millions, PEERS=1 Debezium)
 	@SERVERS=$(SERVERS) PG=$(PG) $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(PEERS),--peers) $(ARGS)
