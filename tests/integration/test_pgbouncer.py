@@ -147,7 +147,7 @@ async def test_setup_may_be_run_again_through_pgbouncer_and_doctor_finds_all_in_
             assert await process.wait() == 0
     findings = await found(settings)
     assert findings["postgres.schema"].status == findings["postgres.rights"].status == "ok"
-    assert not_well(findings) == {}
+    assert {check for check in not_well(findings) if check.startswith("postgres")} == set()
 
 
 @pytest.mark.rule("R16.1")
