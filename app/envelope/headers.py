@@ -7,6 +7,8 @@ from app.model import Headers
 
 LETTER = "__dlq.errors."
 PASSED_ON = ("traceparent", "tracestate", "correlation_id")
+LONGEST_PASSED_ON = 1024
+"""Bytes. Compressed, a request may bear megabytes here, and no topic would take the answer that bore them too."""
 
 _READ = {
     **{f"ce_{name}": f"/{name}" for name in ("specversion", "id", "source", "type", "time", "subject")},
@@ -58,10 +60,11 @@ class HeaderMap:
             return None
 
     def passed_on(self) -> Headers:
-        """The tracing headers, for the answer."""
+        """The tracing headers, for the answer; those that are too long for it are left out."""
         if _PASSED_ON.isdisjoint(self._values):
             return ()
-        return tuple([(name, value) for name in PASSED_ON if (value := self._values.get(name)) is not None])
+        given = [(name, self._values.get(name)) for name in PASSED_ON]
+        return tuple([(name, value) for name, value in given if value is not None and len(value) <= LONGEST_PASSED_ON])
 
     @property
     def of_letter(self) -> bool:
