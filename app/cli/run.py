@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import typer
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.cli.workers import Child, Children, split
 from app.errors import SetupNeeded, WorkerError
@@ -36,10 +37,23 @@ Settings, from the environment:
 {_SETTINGS.replace("[", chr(92) + "[")}
 """
 _DRAIN_SECONDS: Final = 1
+_CONNECTION_SECONDS: Final = 30
 _LAST_PORT: Final = 65_535
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+
+
+class _BriefProtocol(H11Protocol):
+    """Ends each connection after a while: who never ends a request would hold its descriptor for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end = self.loop.call_later(_CONNECTION_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -110,6 +124,7 @@ def _serve(settings: Settings, listening: socket.socket, member: Child | None) -
         log_config=None,
         access_log=False,
         lifespan="on",
+        http=_BriefProtocol,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config)

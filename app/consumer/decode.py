@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,12 +18,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiokafka.consumer.fetcher
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+import aiokafka.record.default_records
+import cramjam
+from aiokafka.codec import snappy_decode
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
 from app.model import NO_TIMESTAMP, Position, Record
+from app.settings import MEBIBYTE
 
 UNDECODABLE: Final = "undecodable\x00"
 """The name of the only header of a record that could not be decoded; compared by identity, so nobody can send it."""
@@ -30,12 +34,33 @@ UNDECODABLE: Final = "undecodable\x00"
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END: Final = 12
 _LOG_APPEND_TIME: Final = 1
+MOST_INFLATED: Final = 16 * MEBIBYTE
+"""Bytes that a compressed batch may unpack to. Of some codecs a few kilobytes unpack to gigabytes, before any of its
+records can be noted as the one that kills: such a batch would kill every worker that fetches it, for ever."""
+_ROOM: Final = bytearray(MOST_INFLATED)  # one for all: the system gives its pages when they are first written
+
+
+def _bounded(inflate: Callable[[Any, bytearray], int]) -> Callable[[Any], bytes]:
+    """A codec that gives up where its output grows larger than it may. Not for several threads."""
+
+    def decode(packed: Any) -> bytes:
+        return bytes(memoryview(_ROOM)[: inflate(packed, _ROOM)])
+
+    return decode
+
+
+_INFLATE: Final = {
+    "gzip_decode": _bounded(cramjam.gzip.decompress_into),
+    "lz4_decode": _bounded(cramjam.lz4.decompress_into),
+    "zstd_decode": _bounded(cramjam.zstd.decompress_into),
+}
+"""By their names in aiokafka. Snappy unpacks to some twenty times its size at most."""
 _CODECS: dict[int, Callable[[bytes], bytes]] = {
     0: bytes,
-    1: gzip_decode,
+    1: _INFLATE["gzip_decode"],
     2: snappy_decode,
-    3: lz4_decode,
-    4: zstd_decode,
+    3: _INFLATE["lz4_decode"],
+    4: _INFLATE["zstd_decode"],
 }
 _MOST_RECORDS: Final = 1_000_000
 _REMEMBERED: Final = 1000
@@ -46,6 +71,10 @@ def install() -> None:
     fetcher: Any = aiokafka.consumer.fetcher
     fetcher.MemoryRecords = TolerantRecords
     fetcher.PartitionRecords = TolerantPartition
+    # where the batches themselves look their codecs up: the compiled module, or the one in Python
+    reader = sys.modules[aiokafka.record.default_records.DefaultRecordBatch.__module__]
+    for name, inflate in _INFLATE.items():
+        setattr(reader, name, inflate)
 
 
 def to_record(raw: Any) -> Record:

@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from app.envelope.headers import LETTER, PASSED_ON, HeaderMap
+from app.envelope.headers import LETTER, PASSED_ON, HeaderMap, passed_on
 from app.envelope.json import NotReadable, read_json
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
-from app.model import EVENT_TYPE, Envelope, Headers, Position, Record
+from app.model import EVENT_TYPE, Envelope, Position, Record
 
 MAX_VALUE = 1024 * 1024
 MAX_IDENTIFIER = 255
@@ -42,7 +42,6 @@ _HEADERS = {name: f"ce_{name}" for name in ("specversion", "id", "source", "type
 _TYPE = EVENT_TYPE.encode()
 _USUAL = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
 _ALSO_USUAL = _USUAL | {"ce_time", "content-type", *PASSED_ON}
-_PASSED_ON = frozenset(PASSED_ON)
 _PLAIN = frozenset((str, type(None)))
 
 
@@ -87,9 +86,6 @@ def _usual_envelope(record: Record, customer_from_key: bool) -> Envelope | None:
         return None
     if type(data) is not dict or not _PLAIN.issuperset(map(type, data.values())):
         return None
-    passed_on: Headers = ()
-    if not _PASSED_ON.isdisjoint(names):
-        passed_on = tuple([(name, value) for name in PASSED_ON if (value := headers.get(name)) is not None])
     position = record.position
     return Envelope(  # by place: this is made for every record, and names cost as much again
         record,
@@ -105,7 +101,7 @@ def _usual_envelope(record: Record, customer_from_key: bool) -> Envelope | None:
         data,
         True,
         None,
-        passed_on,
+        passed_on(headers),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.errors import Fault, FaultCode
 from app.model import Headers
 
 LETTER = "__dlq.errors."
 PASSED_ON = ("traceparent", "tracestate", "correlation_id")
+LONGEST_PASSED_ON = 1024
+"""Bytes. Compressed, a request may bear megabytes here, and no topic would take the answer that bore them too."""
 
 _READ = {
     **{f"ce_{name}": f"/{name}" for name in ("specversion", "id", "source", "type", "time", "subject")},
@@ -58,12 +62,18 @@ class HeaderMap:
             return None
 
     def passed_on(self) -> Headers:
-        """The tracing headers, for the answer."""
-        if _PASSED_ON.isdisjoint(self._values):
-            return ()
-        return tuple([(name, value) for name in PASSED_ON if (value := self._values.get(name)) is not None])
+        """The tracing headers, for the answer; those that are too long for it are left out."""
+        return passed_on(self._values)
 
     @property
     def of_letter(self) -> bool:
         """Whether any of the headers is there that tell where a dead letter first lay."""
         return not _LETTER.isdisjoint(self._values)
+
+
+def passed_on(values: Mapping[str, bytes | None]) -> Headers:
+    """See `HeaderMap.passed_on`; of headers by lower-case name."""
+    if _PASSED_ON.isdisjoint(values):
+        return ()
+    given = [(name, values.get(name)) for name in PASSED_ON]
+    return tuple([(name, value) for name, value in given if value is not None and len(value) <= LONGEST_PASSED_ON])

@@ -188,6 +188,7 @@ def test_the_short_way_to_read_an_event_sees_what_the_long_one_sees(
 
 def test_the_short_way_is_taken_by_what_most_producers_send() -> None:
     more = {"ce_time": b"2026-01-02T03:04:05Z", "content-type": b"application/json", "traceparent": b"00-1"}
+    more["tracestate"] = b"x" * 1025
     for headers in (EVENT, with_headers(EVENT, **more)):
         one = record(headers=headers)
         found = _usual_envelope(one, True)

@@ -20,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli.dlq.forecast import open_forecast
 from app.cli.dlq.letter import Chosen, Shown, as_request, letter_of, refusal_of, starts
+from app.cli.plain import as_json as plain_json
+from app.cli.plain import as_text
 from app.consumer.letters import Again, Extent, Mover, marks_of, open_mover, open_topic
 from app.consumer.marks import Marks
 from app.model import Answer, Headers, Record
@@ -60,7 +62,7 @@ async def walk_one(
 
 def say(line: dict[str, Any] | str) -> None:
     """One line on standard output."""
-    sys.stdout.buffer.write((orjson.dumps(line) if isinstance(line, dict) else line.encode()) + b"\n")
+    sys.stdout.buffer.write((plain_json(line) if isinstance(line, dict) else as_text(line)) + b"\n")
 
 
 async def listed(settings: Settings, chosen: Chosen, *, done: bool, as_json: bool) -> int:
@@ -98,7 +100,7 @@ async def shown(settings: Settings, chosen: Chosen, *, values: bool, as_json: bo
         marks = await marks_of(settings, list(extent.ends))
         async for found in walk(extent, chosen, marks, settings):
             line = found.letter.line(values=values)
-            say(line if as_json else orjson.dumps(line, option=orjson.OPT_INDENT_2).decode())
+            sys.stdout.buffer.write(plain_json(line, indent=not as_json) + b"\n")
             count += 1
     if not count:
         _tell("there is no such letter: it has expired, or was never there")

@@ -8,12 +8,12 @@ import sys
 from collections import deque
 from typing import Final, Protocol
 
-import orjson
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.plain import as_json
 from app.cli.watch.seen import Seen
 from app.model import from_milliseconds
 
@@ -46,7 +46,7 @@ class Lines:
     def show(self, answers: list[Seen]) -> None:
         """One line each, at once."""
         for answer in answers:
-            sys.stdout.buffer.write(orjson.dumps(answer.line(values=self._values)) + b"\n")
+            sys.stdout.buffer.write(as_json(answer.line(values=self._values)) + b"\n")
         sys.stdout.buffer.flush()
 
     def state(self, text: str, *, waiting: bool) -> None:
