@@ -22,7 +22,8 @@ LONGEST = 4096
 
 def fuzz(target: str, options: list[str]) -> None:
     """Run libFuzzer in this process, which ends with it."""
-    atheris: Any = importlib.import_module("atheris")
+    atheris: Any = importlib.import_module("atheris")  # not everywhere to be had, and without types
+
     with atheris.instrument_imports(include=TARGETS[target]):
         targets = importlib.import_module("tests.fuzz.targets")
     atheris.Setup([sys.argv[0], *options], targets.TARGETS[target])
@@ -34,10 +35,10 @@ def run(target: str, seconds: int, new: Path) -> bool:
     found = HERE / "found" / target
     found.mkdir(parents=True, exist_ok=True)
     options = [
-        f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-dict={HERE / 'words.dict'}",
-        "-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={found}/", "-print_final_stats=1", "-verbosity=0",
-        str(new), str(HERE / "corpus" / target),
-    ]  # fmt: skip
+        *(f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=10", "-rss_limit_mb=1024"),
+        *(f"-dict={HERE / 'words.dict'}", f"-artifact_prefix={found}/", "-print_final_stats=1", "-verbosity=0"),
+        *(str(new), str(HERE / "corpus" / target)),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--one", target, *options], capture_output=True, text=True
     )

@@ -74,7 +74,8 @@ def request(data: bytes) -> None:
     """A REST body is understood or refused alike by the short way and by the model, whatever JSON it is."""
     try:
         body = read_json(data)
-    except NotReadable:
+    except NotReadable as error:
+        assert_named(Fault("", error.code))
         return
     first, second = validate(body, received_at=MADE), validate(read_json(data), received_at=MADE)
     assert first == second, "validated differently the second time"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -22,13 +22,23 @@ from tests.support import answered, ask, asking, event, page, plain, running, un
 from tests.tokens import AUDIENCE, ISSUER, bearing, jwks, token
 from tests.unit.test_callers import serving
 
-NOW = int(time.time())
 _CHECKSUM, _ATTRIBUTES, _TIMES = 17, 21, 27
 _LOG_APPEND_TIME = 0x08
 
 
+@cache
+def now() -> int:
+    """When the test at hand began, in Unix seconds: all its tokens are of one time."""
+    return int(time.time())
+
+
+@pytest.fixture(autouse=True)
+def _begin() -> None:
+    now.cache_clear()
+
+
 def good(**claims: Any) -> bytes:
-    return token(**{"nbf": NOW - 600, "exp": NOW + 600, **claims})
+    return token(**{"nbf": now() - 600, "exp": now() + 600, **claims})
 
 
 def guarded(settings: Settings, url: str, **changes: Any) -> Settings:
@@ -44,7 +54,7 @@ def stamped(raw: bytes) -> bytes:
     """The batch, saying that the broker stamped it when the token still held."""
     made = bytearray(raw)
     struct.pack_into(">h", made, _ATTRIBUTES, struct.unpack_from(">h", made, _ATTRIBUTES)[0] | _LOG_APPEND_TIME)
-    struct.pack_into(">qq", made, _TIMES, (NOW - 120) * 1000, (NOW - 120) * 1000)
+    struct.pack_into(">qq", made, _TIMES, (now() - 120) * 1000, (now() - 120) * 1000)
     struct.pack_into(">I", made, _CHECKSUM, calc_crc32c(bytes(made[_ATTRIBUTES:])))
     return bytes(made)
 
@@ -117,7 +127,7 @@ async def test_the_stamp_of_the_broker_counts_and_that_of_a_producer_never(
     issuer = Issuer()
     issuer.there = True
     old = plain("cus_1")
-    ended = good(exp=NOW - 60)
+    ended = good(exp=now() - 60)
     with serving(issuer) as url:
         async with asking(guarded(settings, url)) as requester:
             # its producer says that it was made while the token held, and that the broker says so
