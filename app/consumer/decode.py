@@ -9,6 +9,7 @@ only the position is known, so that it can be answered like any other.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 import sys
 import weakref
@@ -37,14 +38,14 @@ _LOG_APPEND_TIME: Final = 1
 MOST_INFLATED: Final = 16 * MEBIBYTE
 """Bytes that a compressed batch may unpack to. Of some codecs a few kilobytes unpack to gigabytes, before any of its
 records can be noted as the one that kills: such a batch would kill every worker that fetches it, for ever."""
-_ROOM: Final = bytearray(MOST_INFLATED)  # one for all: the system gives its pages when they are first written
+_ROOM: Final = mmap.mmap(-1, MOST_INFLATED)  # one for all: the system gives its pages when they are first written
 
 
-def _bounded(inflate: Callable[[Any, bytearray], int]) -> Callable[[Any], bytes]:
+def _bounded(inflate: Callable[[Any, Any], int]) -> Callable[[Any], bytes]:
     """A codec that gives up where its output grows larger than it may. Not for several threads."""
 
     def decode(packed: Any) -> bytes:
-        return bytes(memoryview(_ROOM)[: inflate(packed, _ROOM)])
+        return _ROOM[: inflate(packed, _ROOM)]
 
     return decode
 
