@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.model import Answer
-from app.pipeline import Pipeline, uuid7
+from app.pipeline import TURN, Pipeline, _in_turns, uuid7
 from app.telemetry import Health, Metrics
 from tests.support import body
 from tests.unit.making import EVENT, NOW, customer, holding, parsed, patient
@@ -183,3 +184,18 @@ async def test_answers_replays_and_keys_that_differ_are_counted() -> None:
     assert counted(worker, "answers", outcome="unchanged", code="") == 1
     assert counted(worker, "replays") == 1
     assert counted(worker, "keys_that_differ") == 1
+
+
+async def test_while_many_records_are_understood_others_have_their_turns() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    assert await _in_turns(str, range(5 * TURN)) == list(map(str, range(5 * TURN)))
+    beside.cancel()
+    assert turns >= 4

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import SENTENCES, Fault
@@ -173,12 +173,19 @@ def test_an_address_is_accepted_exactly_when_the_library_accepts_it(text: str) -
 
 
 @settings(max_examples=300)
+@example(given_data={**BODY, "address": " "})
+@example(given_data={**BODY, "city": ""})
+@example(given_data={**BODY, "country": " "})
 @given(
     given_data=st.fixed_dictionaries(
         {name: st.just(value) for name, value in BODY.items()}
         | dict.fromkeys(
             ("address", "city", "state", "postalCode", "country"),
-            st.text("aB 7-\t\x7fé", max_size=5) | st.text("a ", min_size=19, max_size=105) | st.none() | st.just(["a"]),
+            st.text("aB ", max_size=2)
+            | st.text("aB 7-\t\x7fé", max_size=5)
+            | st.text("a ", min_size=19, max_size=105)
+            | st.none()
+            | st.just(["a"]),
         )
     )
 )
