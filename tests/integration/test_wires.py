@@ -139,10 +139,11 @@ async def wires(started: Wires) -> Wires:
     connection = await asyncpg.connect(started.servers.database_url)
     for name, source in pieces.items():
         text = started.file(source).read_text().strip().replace("\n", "\\n")
-        await connection.execute(f"copy (select 1) to program 'printf %b \"{text}\\n\" > {name}; chmod 600 {name}'")
+        script = f'cat > row; printf %b "{text}\\n" > {name}; chmod 600 {name}'  # a row not read breaks the pipe
+        await connection.execute(f"copy (select 1) to program '{script}'")
     hba = "hostssl all certified all cert\\n"
     await connection.execute(
-        f"copy (select 1) to program 'printf \"{hba}\" | cat - pg_hba.conf > hba; cat hba > pg_hba.conf'"
+        f"copy (select 1) to program 'cat > row; printf \"{hba}\" | cat - pg_hba.conf > hba; cat hba > pg_hba.conf'"
     )
     for change in ("create role certified login superuser", "alter system set ssl_ca_file = 'ca.crt'"):
         await connection.execute(change)
