@@ -25,7 +25,6 @@ from app.model import (
     Request,
     StoredAnswer,
     Writes,
-    made,
 )
 from app.response import refused, stored, success_value
 
@@ -172,11 +171,10 @@ class _Fold:
             return customer
         version = _next_version(self.known.customers.get(id))
         _, _, first_name, last_name, billing, _, has_account, metadata, created_at, _, deleted_at, _ = customer
-        values = (
+        return Customer(
             id, email, first_name, last_name, billing, data.phone, has_account, metadata, created_at, time, deleted_at,
             version,
         )  # fmt: skip
-        return made(Customer, values)
 
     def _patient_after(
         self, id: str, patient: Patient | None, data: PatientData, effective_at: datetime, time: datetime
@@ -195,22 +193,21 @@ class _Fold:
             data.country,
         )
         if patient is None:
-            return made(Patient, (self.new_patient_id(), id, *fields, effective_at, time, time, None, 1))
+            return Patient(self.new_patient_id(), id, *fields, effective_at, time, time, None, 1)
         effective_at = max(effective_at, patient.effective_at)
         if patient[_SET_BY_REQUESTS] == fields:
             if effective_at == patient.effective_at:
                 return patient
             time = patient.updated_at
         version = _next_version(self.known.patients.get(id))
-        values = (patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
-        return made(Patient, values)
+        return Patient(patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
 
     def _final(self, request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> Answer:
         assert request.key is not None
         assert request.source is not None
         assert request.id is not None
         assert request.fingerprint is not None
-        values = (
+        answer = StoredAnswer(
             request.key,
             request.source,
             request.id,
@@ -221,7 +218,6 @@ class _Fold:
             success_value(request, outcome, customer, patient),
             self.now,
         )
-        answer = made(StoredAnswer, values)
         self.answers[request.key] = answer
         self.new_answers.append(answer)
         return stored(answer, request, replayed=False)
