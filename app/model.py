@@ -35,6 +35,10 @@ def quick(cls: type[_Value]) -> type[_Value]:
     return cls
 
 
+made: Final = tuple.__new__
+"""`made(Position, values)`: a named tuple of all its values, in half the time that calling its class takes."""
+
+
 class Position(NamedTuple):
     """Where a record lies, and when it was made (Unix milliseconds, or -1). It tells a record from every other one.
 

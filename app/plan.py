@@ -25,6 +25,7 @@ from app.model import (
     Request,
     StoredAnswer,
     Writes,
+    made,
 )
 from app.response import refused, stored, success_value
 
@@ -171,10 +172,11 @@ class _Fold:
             return customer
         version = _next_version(self.known.customers.get(id))
         _, _, first_name, last_name, billing, _, has_account, metadata, created_at, _, deleted_at, _ = customer
-        return Customer(
+        values = (
             id, email, first_name, last_name, billing, data.phone, has_account, metadata, created_at, time, deleted_at,
             version,
         )  # fmt: skip
+        return made(Customer, values)
 
     def _patient_after(
         self, id: str, patient: Patient | None, data: PatientData, effective_at: datetime, time: datetime
@@ -193,21 +195,22 @@ class _Fold:
             data.country,
         )
         if patient is None:
-            return Patient(self.new_patient_id(), id, *fields, effective_at, time, time, None, 1)
+            return made(Patient, (self.new_patient_id(), id, *fields, effective_at, time, time, None, 1))
         effective_at = max(effective_at, patient.effective_at)
         if patient[_SET_BY_REQUESTS] == fields:
             if effective_at == patient.effective_at:
                 return patient
             time = patient.updated_at
         version = _next_version(self.known.patients.get(id))
-        return Patient(patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
+        values = (patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
+        return made(Patient, values)
 
     def _final(self, request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> Answer:
         assert request.key is not None
         assert request.source is not None
         assert request.id is not None
         assert request.fingerprint is not None
-        answer = StoredAnswer(
+        values = (
             request.key,
             request.source,
             request.id,
@@ -218,6 +221,7 @@ class _Fold:
             success_value(request, outcome, customer, patient),
             self.now,
         )
+        answer = made(StoredAnswer, values)
         self.answers[request.key] = answer
         self.new_answers.append(answer)
         return stored(answer, request, replayed=False)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from app.errors import SENTENCES, ErrorCode, Fault, FaultCode, Refusal
-from app.model import Answer, Customer, Outcome, Patient, Request, StoredAnswer
+from app.model import Answer, Customer, Outcome, Patient, Request, StoredAnswer, made
 
 SOURCE: Final = "/patient-upsert"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, SOURCE).bytes
@@ -60,7 +60,7 @@ def success_value(request: Request, outcome: Outcome, customer: Customer, patien
 def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:
     """The final answer of a request, for the record that asks for it now."""
     _, source, id, customer, _, _, outcome, value, received_at = answer
-    return Answer(  # by place, as envelopes are made
+    values = (
         request.record,
         request.position,
         200,
@@ -72,7 +72,9 @@ def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:
         received_at,
         replayed,
         request.passed_on,
+        False,
     )
+    return made(Answer, values)
 
 
 def refused(request: Request, refusal: Refusal, *, now: datetime) -> Answer:

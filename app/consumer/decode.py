@@ -26,7 +26,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
-from app.model import NO_TIMESTAMP, Position, Record
+from app.model import NO_TIMESTAMP, Position, Record, made
 from app.settings import MEBIBYTE
 
 UNDECODABLE: Final = "undecodable\x00"
@@ -92,7 +92,7 @@ def _to_record(of: Any, raw: Any) -> Record:
     """The record `raw` of the partition `of`."""
     headers = tuple(raw.headers)
     undecodable = bool(headers) and headers[0][0] is UNDECODABLE
-    position = Position(of.topic, of.partition, raw.offset, raw.timestamp)
+    position = made(Position, (of.topic, of.partition, raw.offset, raw.timestamp))
     by_broker = raw.timestamp_type == _LOG_APPEND_TIME
     return Record(position, raw.key, raw.value, () if undecodable else headers, undecodable, by_broker)
 

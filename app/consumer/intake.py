@@ -24,6 +24,10 @@ SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 1_000
 REBALANCE_MS: Final = 20_000
 """How long the group waits for a member to join again. Letting go takes one eight seconds at most (see worker.py)."""
+PATIENT_MS: Final = 20
+PATIENT_BYTES: Final = 256 * 1024
+"""While a large batch is in hand, the broker gathers records for so long, or so many, before it answers a fetch: asked
+at once, it answers with what one producer has just sent, hundreds of times a second."""
 _epochs = itertools.count()  # of all consumers of this process: a batch must not seem to be of the one that came after
 _NOWHERE: Final = TopicPartition("", -1)
 
@@ -55,6 +59,7 @@ class Intake(AIOKafkaConsumer):
             max_poll_records=settings.batch_max_records,
             value_deserializer=as_records,
         )
+        self._eager = self._fetch_min_bytes, self._fetch_max_wait_ms
         self._health, self._metrics = health, metrics
         self._wait_s = settings.batch_max_wait_ms / 1000
         self._next: dict[TopicPartition, int] = {}
@@ -102,6 +107,13 @@ class Intake(AIOKafkaConsumer):
     def _give_up(self, error: Exception) -> None:
         if not self.failed.done():
             self.failed.set_result(error)
+
+    def be_patient(self, patient: bool) -> None:
+        """Whether the next fetches may wait for more records than one: nobody has time for them yet."""
+        fetcher: Any = self._fetcher
+        if fetcher is not None:
+            least, longest = (PATIENT_BYTES, PATIENT_MS) if patient else self._eager
+            fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = least, longest
 
     async def keep_alive(self) -> None:
         """Tell the group that this member is at work, without taking records: the partition asked for is nowhere."""

@@ -38,8 +38,10 @@ LARGEST_RECORD: Final = 64 * MEBIBYTE
 """For clients that would decide themselves what is too large: the broker does, so that one refusal is as the other."""
 
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 768 * 1024
 """What goes to a partition at once, unless a single record is larger. A topic takes 1 MiB, if nobody set it lower."""
+LEAST_PIECE_BYTES: Final = 16 * 1024
+"""Where topics take less than that, pieces become smaller, but not more so."""
 SHORT_KEY: Final = 128
 """Bytes of a key whose place is remembered."""
 
@@ -80,6 +82,7 @@ class Publisher:
         self._starting = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._missing: set[str] = set()
+        self._piece_bytes = PIECE_BYTES
 
     async def publish(self, records: Sequence[Outgoing], *, probe: bool = False) -> dict[Outgoing, str]:
         """Publish in order, and wait for every acknowledgement.
@@ -114,7 +117,7 @@ class Publisher:
         waiting: dict[asyncio.Future[Any], _Piece] = {}
         last: dict[tuple[str, int], asyncio.Future[Any]] = {}
         unsent = deque(pieces)
-        known = len(failed)
+        known, too_large = len(failed), False
         try:
             async with asyncio.timeout(PUBLISH_LIMIT):
                 while unsent:
@@ -143,6 +146,9 @@ class Publisher:
                 failed.update(dict.fromkeys(piece.records, cause_of(problem, piece.topic)))
                 if isinstance(problem, UnknownTopicOrPartitionError | TopicAuthorizationFailedError):
                     self._missing.add(piece.topic)
+                too_large |= isinstance(problem, MessageSizeTooLargeError) and len(piece.records) > 1
+        if too_large:  # perhaps only together
+            self._piece_bytes = max(LEAST_PIECE_BYTES, self._piece_bytes // 2)
         return len(failed) > known
 
     async def _without_topic(
@@ -191,7 +197,7 @@ class Publisher:
                     **connection(self._settings),
                     acks="all",
                     enable_idempotence=True,
-                    max_batch_size=PIECE_BYTES,
+                    max_batch_size=self._piece_bytes,
                 )
                 try:
                     await within(producer.start(), REQUEST_LIMIT_MS / 1000)

@@ -199,6 +199,7 @@ class Worker:
         hand = _InHand(self, batch.epoch)
         hand.task = asyncio.create_task(self._answer(batch, hand))
         self._in_hand = hand
+        self._be_patient(len(batch.records) >= MUCH)
         try:
             await asyncio.wait({hand.task})
             if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
@@ -206,7 +207,12 @@ class Worker:
         finally:
             hand.task.cancel()
             self._in_hand = None
+            self._be_patient(False)
             self._wake.set()
+
+    def _be_patient(self, patient: bool) -> None:
+        if self.intake is not None:
+            self.intake.be_patient(patient)
 
     def _halt(self, error: BaseException) -> None:
         """Stop for good, and stay up to say so. The text of an error that is not ours could hold data."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Stack:
 
     name: str
     directory: Path
-    """Empty, so that no .env of the developer is read."""
+    """A copy of what the services are made of, so that no .env of the developer is read."""
     kafka_port: int
     environment: dict[str, str]
 
@@ -56,8 +57,8 @@ class Stack:
         return done.stdout.strip()
 
     def compose(self, *arguments: str) -> str:
-        own = ("--project-name", self.name, "--project-directory", self.directory)
-        return self.docker("compose", *own, "--file", ROOT / "docker-compose.yml", *arguments)
+        own = ("--project-name", self.name, "--file", self.directory / "docker-compose.yml")
+        return self.docker("compose", *own, *arguments)
 
     def up(self) -> None:
         """All services, waited for. What they said is shown when one does not come."""
@@ -113,7 +114,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "POSTGRES_PORT": str(free_port()),
         "HTTP_PORT": str(free_port()),
     }
-    stack = Stack(name, tmp_path_factory.mktemp("compose"), port, environment)
+    directory = tmp_path_factory.mktemp("compose")
+    shutil.copy(ROOT / "docker-compose.yml", directory)
+    shutil.copytree(ROOT / "deploy", directory / "deploy")
+    stack = Stack(name, directory, port, environment)
     # The network of the host: where packages can be had from this machine, they can be had in the build.
     stack.docker("build", "--quiet", "--network=host", "--tag", environment["WORKER_IMAGE"], ROOT)
     yield stack
@@ -137,7 +141,7 @@ def stack(built: Stack) -> Iterator[Stack]:
 
 def test_without_a_password_compose_says_what_to_do(built: Stack) -> None:
     environment = {key: value for key, value in built.environment.items() if key != "POSTGRES_PASSWORD"}
-    command = ("docker", "compose", "--project-directory", built.directory, "--file", ROOT / "docker-compose.yml")
+    command = ("docker", "compose", "--file", built.directory / "docker-compose.yml")
     refused = run(*command, "up", environment=environment)
     assert refused.returncode != 0
     assert "copy .env.example to .env" in refused.stdout
@@ -191,6 +195,21 @@ def test_the_worker_is_confined(stack: Stack) -> None:
     assert (facts["CapBnd"], facts["NoNewPrivs"]) == ("0" * 16, "1")
     writing = "for place in / /opt /opt/venv /var/tmp /tmp; do touch $place/x 2>/dev/null && echo $place; done; true"
     assert stack.compose("exec", "-T", "worker", "sh", "-c", writing) == "/tmp"
+
+
+def test_the_worker_logs_in_with_the_least_rights(stack: Stack) -> None:
+    def told(query: str) -> str:
+        psql = ("psql", "--username=patient_upsert", "--dbname=patient_upsert", "--no-align", "--tuples-only")
+        return stack.compose("exec", "-T", "postgres", *psql, f"--command={query}")
+
+    clients = "backend_type = 'client backend' and pid <> pg_backend_pid()"
+    assert told(f"select distinct usename from pg_stat_activity where {clients}") == "patient_upsert_worker"
+    rights = (
+        "rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, pg_has_role(rolname, 'patient_upsert_owner', 'member')"
+    )
+    assert told(f"select {rights} from pg_roles where rolname = 'patient_upsert_worker'") == "f|f|f|f"
+    owners = told("select distinct tableowner from pg_tables where schemaname = 'public'")
+    assert owners == "patient_upsert_owner"
 
 
 def test_nothing_is_published_beyond_this_machine(stack: Stack) -> None:

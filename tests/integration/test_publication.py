@@ -78,8 +78,8 @@ async def test_an_answer_lies_in_the_partition_in_which_the_client_itself_would_
 async def test_what_a_topic_refuses_as_too_large_is_named_and_what_follows_it_comes_after_it(
     large: int, settings: Settings
 ) -> None:
-    await configure(settings, settings.completed_topic, max_message_bytes="300000")
-    records = [outgoing(settings, offset, size=400_000 if offset == large else 700) for offset in range(COUNT)]
+    await configure(settings, settings.completed_topic, max_message_bytes="900000")
+    records = [outgoing(settings, offset, size=950_000 if offset == large else 700) for offset in range(COUNT)]
     other = outgoing(settings, 0, topic=settings.failed_topic)
     async with publishing(settings) as publisher:
         failed = await publisher.publish([*records, other])
@@ -95,7 +95,23 @@ async def test_what_a_topic_refuses_as_too_large_is_named_and_what_follows_it_co
         first = min(record.position.offset for record in failed)
         assert of_customer(large % CUSTOMERS, published) == of_customer(large % CUSTOMERS, range(large))
         assert (first > 0) == (large > 0)
-        await configure(settings, settings.completed_topic, max_message_bytes="1000000")
+        await configure(settings, settings.completed_topic, max_message_bytes="1040000")
         rest = [record for record in records if record in failed]
         assert await publisher.publish(rest) == {}
     assert await by_customer(settings) == {b"cus_%d" % n: list(range(n, COUNT, CUSTOMERS)) for n in range(CUSTOMERS)}
+
+
+async def test_records_that_are_too_large_together_go_out_in_smaller_pieces(settings: Settings) -> None:
+    await configure(settings, settings.completed_topic, max_message_bytes="60000")
+    rest = [outgoing(settings, offset) for offset in range(COUNT)]
+    async with publishing(settings) as publisher:
+        attempts = 0
+        while rest:
+            failed = await publisher.publish(rest)
+            rest = [record for record in rest if record in failed]
+            attempts += 1
+            assert attempts < 10
+        assert attempts > 1
+        assert await publisher.publish([outgoing(settings, COUNT + offset) for offset in range(COUNT)]) == {}
+    found = await by_customer(settings)
+    assert found == {b"cus_%d" % n: of_customer(n, range(2 * COUNT)) for n in range(CUSTOMERS)}
