@@ -256,6 +256,8 @@ class Member:
 
     async def keep_alive(self) -> None: ...
 
+    def be_patient(self, patient: bool) -> None: ...
+
     def pause(self, partition: Any) -> None:
         self.paused.add(partition.partition)
 

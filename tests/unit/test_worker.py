@@ -57,6 +57,8 @@ class FakeIntake:
     async def keep_alive(self) -> None:
         self.kept_alive += 1
 
+    def be_patient(self, patient: bool) -> None: ...
+
     def pause(self, partition: Any) -> None:
         self.did.append(f"pause {partition.partition}")
 
