@@ -207,7 +207,7 @@ def test_the_worker_logs_in_with_the_least_rights(stack: Stack) -> None:
     rights = (
         "rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, pg_has_role(rolname, 'patient_upsert_owner', 'member')"
     )
-    assert told(f"select {rights} from pg_roles where rolname = 'patient_upsert_worker'") == "f|f|f|f"
+    assert told(f"select {rights} from pg_roles where rolname = 'patient_upsert_worker'") == "f|f|f|f|f"
     owners = told("select distinct tableowner from pg_tables where schemaname = 'public'")
     assert owners == "patient_upsert_owner"
 
