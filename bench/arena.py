@@ -22,6 +22,12 @@ from devstack.servers import Servers
 
 PARTITIONS: Final = 6
 _STATEMENT_SECONDS: Final = 3600.0
+_OLD_ANSWERS: Final = """
+insert into requests
+select decode(md5('old' || n), 'hex'), '/old', n::text, 'cus_old_' || n, $2::text, 0, n, 1600000000000, sha256('old'),
+    'created', convert_to(repeat('x', 700), 'UTF8'), timestamptz '2020-09-13' + n * interval '1 second'
+from generate_series(1, $1::integer) as n
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,18 @@ class Ground:
 def with_database(url: str, name: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def remembered(settings: Settings, count: int = 0) -> int:
+    """How many answers of long ago are stored; `count` more of them are put there first."""
+    connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=10)
+    try:
+        if count:
+            await connection.execute(_OLD_ANSWERS, count, settings.request_topic, timeout=_STATEMENT_SECONDS)
+            await connection.execute("vacuum (freeze, analyze) requests", timeout=_STATEMENT_SECONDS)
+        return int(await connection.fetchval("select count(*) from requests where source = '/old'"))
+    finally:
+        await connection.close()
 
 
 async def _execute(url: str, *statements: str) -> None:

@@ -80,6 +80,36 @@ class _Maker:
                 body["phone"] = "1"
         return self._ask(customer(self.rng.randrange(self._customers)), body)
 
+    def poison(self) -> Ask:
+        """One of twelve that no client of good will sends, of a size like the others' or a few times that."""
+        self._made += 1
+        ask = self._ask(customer(self.rng.randrange(self._customers)), person(self._made))
+        match self._made % 12:
+            case 0:
+                return ask._replace(value=b"\xff" + self.rng.randbytes(len(ask.value)))
+            case 1:
+                return ask._replace(value=ask.value[: len(ask.value) // 2])
+            case 2:
+                return ask._replace(value=b"\0\0\0\0\1" + ask.value[:-1])
+            case 3:
+                return ask._replace(value=b'{"gender":' * 300)
+            case 4:
+                return ask._replace(value=orjson.dumps({f"k{number}": number for number in range(300)}))
+            case 5:
+                return ask._replace(value=b'{"phone":' + b"9" * 3_000 + b"}")
+            case 6:
+                return ask._replace(value=b'{"city":"' + b"\\ud800" * 300 + b'"}')
+            case 7:
+                return ask._replace(value=orjson.dumps({**orjson.loads(ask.value), "city": "e\u0301" * 1_000}))
+            case 8:
+                return ask._replace(value=b"[" + b"{}," * 700 + b"{}]")
+            case 9:
+                return ask._replace(value=orjson.dumps({**orjson.loads(ask.value), "email": "a." * 1_000 + "@b"}))
+            case 10:
+                return ask._replace(headers=[*ask.headers, ("CE_ID", b"another")])
+            case _:
+                return ask._replace(headers=[*ask.headers[:1], ("ce_id", b"\xff" * 300), *ask.headers[2:]])
+
     def _ask(self, name: str, body: dict[str, Any]) -> Ask:
         id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
         headers: list[tuple[str, str | bytes | None]] = [
@@ -93,13 +123,13 @@ class _Maker:
 
 
 def uniform(name: str, count: int, *, customers: int, seed: str) -> Load:
-    """A load of one kind: `new`, `update`, `unchanged`, `hot` or `invalid`."""
+    """A load of one kind: `new`, `update`, `unchanged`, `hot`, `invalid` or `poison`."""
 
     def make() -> Iterator[Ask]:
         one = getattr(_Maker(seed, customers), name)
         return (one() for _ in range(count))
 
-    return Load(name, count, count if name == "invalid" else 0, make)
+    return Load(name, count, count if name in {"invalid", "poison"} else 0, make)
 
 
 def mix(count: int, *, customers: int, seed: str, name: str = "mix") -> Load:

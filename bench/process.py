@@ -111,6 +111,11 @@ def ours(workers: int = 1) -> Command:
     return lambda _directory, _port: [script, "run", *(["--workers", str(workers)] if workers > 1 else [])]
 
 
+def removing() -> Command:
+    """The same, but that it removes old answers all the time."""
+    return lambda _directory, _port: [sys.executable, "-m", "bench.removing"]
+
+
 def naive() -> Command:
     """The handler of FastStream's tutorial."""
     return lambda _directory, _port: [sys.executable, "-m", "bench.naive"]

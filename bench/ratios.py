@@ -57,6 +57,9 @@ def ratios(results: Results) -> list[Ratio]:
     ]
     for load in ("hot", "unchanged", "invalid", "replay"):
         found.append(Ratio(f"{load} against mix", _over(runs("ours", load), mix), 0.8, 1.2))
+    found.append(Ratio("poison records against mix", _over(runs("ours", "poison"), mix), 0.5, 1.0))
+    removed = runs("ours", "mix, answers removed")
+    found.append(Ratio("mix while old answers are removed, against mix", _over(removed, mix), 0.85, 0.95))
     for level, quantile in (("p50", lambda one: one.p50), ("p99", lambda one: one.p99)):
         both = [latencies(contestant, "100/s") for contestant in ("ours", "naive")]
         name = f"{level} from request to answer at 100 a second against naive"

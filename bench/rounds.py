@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,19 +11,21 @@ from statistics import median
 from typing import Final
 
 from bench import debezium, loads
-from bench.arena import PARTITIONS, Arena, Ground
+from bench.arena import PARTITIONS, Arena, Ground, remembered
 from bench.cost import peak_memory
+from bench.errors import BenchError
 from bench.floor import floor
 from bench.kafka import produce
 from bench.latency import WARM_UP_SECONDS, latency
 from bench.loads import Load
 from bench.measured import Results, Run
-from bench.process import Process, naive, ours, running
+from bench.process import Process, naive, ours, removing, running
 from bench.throughput import answered_so_far, cpu_of, follow, measure, rate_of_samples
 
 CUSTOMERS: Final = 20_000
 """Rows before a run. Each is asked for about as often as in the mix of a real day; see docs/performance.md."""
 MANY_PARTITIONS: Final = 64
+OLD_ANSWERS: Final = 60_000
 KINDS: Final = ("new", "update", "unchanged", "hot", "invalid")
 SHARES: Final = {"quarter": 0.25, "half": 0.5, "three quarters": 0.75, "nine tenths": 0.9}
 """Of the highest throughput, for the latencies."""
@@ -41,6 +44,7 @@ class Sizes:
     other_rounds: int = 3
     mix: int = 60_000
     other: int = 30_000
+    poison: int = 30_000
     floor: int = 30_000
     naive: int = 1_500
     latency_rounds: int = 3
@@ -53,7 +57,7 @@ class Sizes:
 
     def scaled(self, share: float) -> Sizes:
         """The same with fewer of everything."""
-        counts = ("mix", "other", "floor", "naive", "backlog", "peers")
+        counts = ("mix", "other", "poison", "floor", "naive", "backlog", "peers")
         less = {name: max(20, round(getattr(self, name) * share)) if getattr(self, name) else 0 for name in counts}
         return replace(
             self,
@@ -65,14 +69,14 @@ class Sizes:
 
 USUAL: Final = Sizes()
 QUICK: Final = Sizes(
-    rounds=2, other_rounds=1, mix=15_000, other=10_000, floor=10_000, naive=300, latency_rounds=1, latency_seconds=3,
-    tables=(100_000,),
+    rounds=2, other_rounds=1, mix=15_000, other=10_000, poison=10_000, floor=10_000, naive=300, latency_rounds=1,
+    latency_seconds=3, tables=(100_000,),
 )  # fmt: skip
 
 
 def full(sizes: Sizes) -> Sizes:
-    """With the backlog of a million and the table of ten million."""
-    return replace(sizes, tables=(*sizes.tables, 10 * MILLION), backlog=MILLION)
+    """With the backlog of a million, the table of ten million and 100,000 poison records in a row."""
+    return replace(sizes, tables=(*sizes.tables, 10 * MILLION), backlog=MILLION, poison=100_000)
 
 
 def with_peers(sizes: Sizes) -> Sizes:
@@ -110,7 +114,9 @@ class Bench:
             if number <= sizes.other_rounds:
                 for kind in KINDS:
                     yield Step(f"{kind}, round {number}", partial(self._kind, number, kind))
+                yield Step(f"poison, round {number}", partial(self._poison, number))
                 yield Step(f"{MANY_PARTITIONS} partitions, round {number}", partial(self._partitions, number))
+                yield Step(f"mix while answers are removed, round {number}", partial(self._removing, number))
         for rows in sizes.tables:
             for number in range(1, sizes.other_rounds + 1):
                 yield Step(f"table of {rows:,} customers, round {number}", partial(self._table, rows, number))
@@ -152,6 +158,22 @@ class Bench:
     def _kind(self, number: int, kind: str, said: Said) -> None:
         load = loads.uniform(kind, self.sizes.other, customers=CUSTOMERS, seed=f"{number}")
         self._once(load, number, said)
+
+    def _poison(self, number: int, said: Said) -> None:
+        self._once(loads.uniform("poison", self.sizes.poison, customers=CUSTOMERS, seed=f"{number}"), number, said)
+
+    def _removing(self, number: int, said: Said) -> None:
+        """Answers of long ago are removed all the while."""
+        load = self._load(number, self.sizes.other)
+        with self._produced(load, said) as found:
+            arena = Arena(found.settings.model_copy(update={"answer_retention_days": 1}))
+            before = asyncio.run(remembered(arena.settings, OLD_ANSWERS))
+            with running(arena, removing()) as process:
+                self._measure(arena, load, process, said, number=number, name="mix, answers removed")
+                left = asyncio.run(remembered(arena.settings))
+                process.stop()
+            if not 0 < left < before:
+                raise BenchError(f"of {before:,} old answers {left:,} were left: they were not removed all the while")
 
     def _partitions(self, number: int, said: Said) -> None:
         load = self._load(number, self.sizes.other)

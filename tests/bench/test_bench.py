@@ -41,9 +41,11 @@ async def test_a_small_run_has_every_contestant_and_load_and_leaves_nothing(shar
     done = await asyncio.to_thread(bench, "--quick", "--scale", "0.01", "--out", str(tmp_path), **environment)
     assert done.returncode == 0, done.stderr
     results = read(tmp_path / "results.json")
-    kinds = ("new", "update", "unchanged", "hot", "invalid", "mix, 64 partitions", "mix, larger table")
+    kinds = ("new", "update", "unchanged", "hot", "invalid", "poison")
+    mixes = ("mix, 64 partitions", "mix, larger table", "mix, answers removed")
     assert {(run.contestant, run.load) for run in results.runs} == {
-        ("floor", "mix"), ("naive", "mix"), ("ours", "mix"), ("ours", "replay"), *(("ours", kind) for kind in kinds),
+        ("floor", "mix"), ("naive", "mix"), ("ours", "mix"), ("ours", "replay"),
+        *(("ours", kind) for kind in (*kinds, *mixes)),
     }  # fmt: skip
     levels = ("100/s", "quarter", "half", "three quarters", "nine tenths")
     assert [(one.contestant, one.level) for one in results.latencies] == [

@@ -79,6 +79,8 @@ def test_ratios_compare_within_a_round_and_name_what_was_not_measured() -> None:
         "unchanged against mix": (None, "not measured"),
         "invalid against mix": (None, "not measured"),
         "replay against mix": (1.5, "aim"),
+        "poison records against mix": (None, "not measured"),
+        "mix while old answers are removed, against mix": (None, "not measured"),
         "p50 from request to answer at 100 a second against naive": (0.5, "aim"),
         "p99 from request to answer at 100 a second against naive": (0.5, "aim"),
         "table of 10,000,000 customers against 20,000": (0.9, "met"),
@@ -126,7 +128,7 @@ class _Open:
     def pass_to_commit(self) -> None: ...
 
 
-@pytest.mark.parametrize("kind", ["mix", "new", "update", "unchanged", "hot", "invalid"])
+@pytest.mark.parametrize("kind", ["mix", "new", "update", "unchanged", "hot", "invalid", "poison"])
 async def test_the_worker_answers_a_load_as_the_load_says(kind: str, pipeline: Pipeline) -> None:
     load = (
         loads.mix(200, customers=50, seed="1")
@@ -143,7 +145,7 @@ async def test_the_worker_answers_a_load_as_the_load_says(kind: str, pipeline: P
     outcomes = {answer.outcome.value for answer in answers}
     expected = {
         "new": {"created"}, "update": {"updated"}, "unchanged": {"unchanged"}, "hot": {"updated"},
-        "invalid": {"rejected"}, "mix": {"created", "updated", "rejected"},
+        "invalid": {"rejected"}, "poison": {"rejected"}, "mix": {"created", "updated", "rejected"},
     }  # fmt: skip
     assert outcomes == expected[kind]
 
