@@ -21,7 +21,7 @@ from typing import Any, Final
 import aiokafka.consumer.fetcher
 import aiokafka.record.default_records
 import cramjam
-from aiokafka.codec import snappy_decode
+from aiokafka.codec import _detect_xerial_stream
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
@@ -34,6 +34,8 @@ UNDECODABLE: Final = "undecodable\x00"
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END: Final = 12
+_PIECE: Final = struct.Struct(">i")
+_XERIAL_HEAD: Final = 16
 _LOG_APPEND_TIME: Final = 1
 MOST_INFLATED: Final = 16 * MEBIBYTE
 """Bytes that a compressed batch may unpack to. Of some codecs a few kilobytes unpack to gigabytes, before any of its
@@ -50,16 +52,32 @@ def _bounded(inflate: Callable[[Any, Any], int]) -> Callable[[Any], bytes]:
     return decode
 
 
+def _unsnap(packed: Any) -> bytes:
+    """Snappy, as it is or in the pieces that Java's library makes; each says first how large it becomes."""
+    pieces, written, room = memoryview(packed), 0, memoryview(_ROOM)
+    if not _detect_xerial_stream(packed):
+        return _ROOM[: cramjam.snappy.decompress_raw_into(pieces, room)]
+    pieces = pieces[_XERIAL_HEAD:]
+    while pieces:
+        (size,) = _PIECE.unpack_from(pieces)
+        if size <= 0:
+            raise ValueError("a piece without a size")
+        written += cramjam.snappy.decompress_raw_into(pieces[_PIECE.size : _PIECE.size + size], room[written:])
+        pieces = pieces[_PIECE.size + size :]
+    return _ROOM[:written]
+
+
 _INFLATE: Final = {
     "gzip_decode": _bounded(cramjam.gzip.decompress_into),
     "lz4_decode": _bounded(cramjam.lz4.decompress_into),
     "zstd_decode": _bounded(cramjam.zstd.decompress_into),
+    "snappy_decode": _unsnap,
 }
-"""By their names in aiokafka. Snappy unpacks to some twenty times its size at most."""
+"""By their names in aiokafka."""
 _CODECS: dict[int, Callable[[bytes], bytes]] = {
     0: bytes,
     1: _INFLATE["gzip_decode"],
-    2: snappy_decode,
+    2: _INFLATE["snappy_decode"],
     3: _INFLATE["lz4_decode"],
     4: _INFLATE["zstd_decode"],
 }

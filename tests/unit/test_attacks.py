@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import struct
 import sys
 from typing import Any
 
+import cramjam
 import pytest
 import uvicorn
 from aiokafka import TopicPartition
+from aiokafka.codec import snappy_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
 
 from app.cli.dlq import work
-from app.consumer.decode import MOST_INFLATED, TolerantPartition, TolerantRecords, install, to_record
+from app.consumer.decode import MOST_INFLATED, TolerantPartition, TolerantRecords, _unsnap, install, to_record
 from app.consumer.requester import Outbound
 from app.response import answer_headers
 from tests.faults.batches import batch
 from tests.unit.making import EVENT, decided, record, request_of
 
 run = importlib.import_module("app.cli.run")  # in app.cli the command has that name
+XERIAL = b"\x82SNAPPY\0" + struct.pack(">ii", 1, 1)
+HALF = bytes(cramjam.snappy.compress_raw(b" " * (MOST_INFLATED // 2)))
 
 
 def read(data: bytes) -> list[Any]:
@@ -30,15 +35,51 @@ def read(data: bytes) -> list[Any]:
 
 
 @pytest.mark.rule("R18.1")
-@pytest.mark.parametrize("codec", [1, 3, 4], ids=["gzip", "lz4", "zstd"])
+@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
 def test_a_batch_that_unpacks_to_more_than_the_limit_is_answered_unread_and_its_neighbours_are_read(codec: int) -> None:
     bomb = batch([Outbound(None, b" " * MOST_INFLATED)], codec=codec)
-    assert len(bomb) < MOST_INFLATED / 100
+    assert len(bomb) < MOST_INFLATED / 20
     full = batch([Outbound(None, b" " * (MOST_INFLATED - 1000))], base=2, codec=codec)
     found = [to_record(raw) for raw in read(bomb + batch([Outbound(None, b"{}")], base=1, codec=codec) + full)]
     assert [each.position.offset for each in found] == [0, 1, 2]
     assert [each.undecodable for each in found] == [True, False, False]
     assert [len(each.value or b"") for each in found] == [0, 2, MOST_INFLATED - 1000]
+
+
+@pytest.mark.rule("R18.1")
+@pytest.mark.parametrize("pieces", [(1000,), (1,), (7, 0, 500), ()], ids=["one", "a byte", "an empty one", "none"])
+def test_snappy_in_pieces_is_what_it_was(pieces: tuple[int, ...]) -> None:
+    packed = [bytes(cramjam.snappy.compress_raw(bytes([65 + number]) * size)) for number, size in enumerate(pieces)]
+    whole = XERIAL + b"".join(struct.pack(">i", len(piece)) + piece for piece in packed)
+    expected = b"".join(bytes([65 + number]) * size for number, size in enumerate(pieces))
+    if pieces:
+        assert _unsnap(whole) == expected == snappy_decode(whole)
+    raw = bytes(cramjam.snappy.compress_raw(expected))
+    assert _unsnap(raw) == expected
+
+
+@pytest.mark.rule("R18.1")
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"\xff\xff\xff\xff\x0f",  # 4 GiB, it says
+        *(
+            XERIAL + tail
+            for tail in (
+                b"\0",
+                struct.pack(">i", -4) + b"abc",
+                struct.pack(">i", 0) + b"abc",
+                struct.pack(">i", 2**31 - 1) + b"abc",
+                (struct.pack(">i", len(HALF)) + HALF) * 3,
+            )
+        ),
+    ],
+    ids=["nothing", "4 GiB", "no size", "back", "stays", "far", "16 MiB and a half"],
+)
+def test_snappy_that_is_none_or_too_large_is_refused(packed: bytes) -> None:
+    with pytest.raises((ValueError, struct.error, cramjam.DecompressionError)):
+        _unsnap(packed)
 
 
 @pytest.mark.rule("R4.19")
