@@ -83,12 +83,13 @@ def test_of_the_failures_those_are_refusals_that_are_no_fault_of_ours() -> None:
     asked = b'"request":{"id":"e1","source":"/s","customer":"cus_1"}'
     fault = b'{"field":"/phone","code":"too_few_digits","message":"m"}'
     refused = b'{"status":400,"outcome":"rejected",%b,"response":{"error":"validation_failed","details":[%b]}}'
-    headers = (("request-partition", b"3"), ("request-offset", b"8"))
+    headers = (("request-topic", b"asked"), ("request-partition", b"3"), ("request-offset", b"8"))
     found = refusal_of(Record(Position("failed", 1, 2, 0), None, refused % (asked, fault), headers))
     assert found is not None
     assert (
         found.text == "1/2  1970-01-01T00:00:00.000Z  cus_1  e1  request 3/8  validation_failed: /phone too_few_digits"
     )
+    assert found.line()["place"] == {"topic": "asked", "partition": 3, "offset": 8, "timestamp": -1}
     assert Chosen(code="too_few_digits").has(found)
     assert not Chosen(code="internal_error").has(found)
     ours = b'{"status":500,"outcome":"failed",%b,"response":{"error":"internal_error","details":[]}}' % asked

@@ -44,7 +44,7 @@ HOLD_NO_VALUE = {
     "Behind", "Observed", "PoolUse", "_Partition",
     # only objects of other classes here
     "Job", "Tally", "Requester", "Part", "Plan", "Pipeline", "Worker", "_Batch", "_InHand", "_Piece", "Housekeeping",
-    "_Imagined", "_Unwritten", "Found", "Again", "_Stop", "_Work",
+    "_Imagined", "_Unwritten", "Found", "Again", "Stopping", "_Work",
 }  # fmt: skip
 """Classes that may show all they hold, which no request can reach, or which shows itself as its own class does."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -22,6 +20,7 @@ from app.cli.dlq.forecast import open_forecast
 from app.cli.dlq.letter import Chosen, Shown, as_request, letter_of, refusal_of, starts
 from app.cli.plain import as_json as plain_json
 from app.cli.plain import as_text
+from app.cli.stopping import Signals
 from app.consumer.letters import Again, Extent, Mover, marks_of, open_mover, open_topic
 from app.consumer.marks import Marks
 from app.model import Answer, Headers, Record
@@ -30,7 +29,6 @@ from app.settings import MEBIBYTE, Settings
 MOST: Final = 500
 """Letters in one transaction, at most; each is over within a second or so, for workers read nothing behind it."""
 MOST_BYTES: Final = 4 * MEBIBYTE
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,29 +199,6 @@ def _tell_becomes(letter: Shown, answer: Answer | None, *, as_json: bool) -> Non
     say(f"{letter.where}  {letter.customer or '-'}  {_becomes(answer)}{outcome}{': ' if about else ''}{about}")
 
 
-@dataclass(slots=True)
-class _Stop:
-    """SIGINT and SIGTERM end the work after the transaction that is under way."""
-
-    received: int | None = None
-
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._receive, number)
-        try:
-            yield
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
-
-    def _receive(self, number: int) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = number
-
-
 class _Bar:
     """How far it is, over the offsets that are looked at; on standard error."""
 
@@ -253,7 +228,7 @@ class _Work:
     again: Callable[[Shown], Again | None] | None
     rate: float | None
     marks: dict[int, Marks]
-    stop: _Stop
+    stop: Signals
     moved: int = 0
     left: int = 0
     full: bool = False
@@ -293,14 +268,14 @@ class _Work:
         self._batch.clear()
         if self.rate is not None:
             # a pace, not a wait for something: so many letters a second since it began
-            await asyncio.sleep(max(0.0, self._began + self.moved / self.rate - time.monotonic()))
+            await self.stop.pause(self._began + self.moved / self.rate - time.monotonic())
 
 
 async def moved(
     settings: Settings, chosen: Chosen, *, replay: bool, rate: float | None, token: str | None, as_json: bool
 ) -> int:
     """Publish the letters that are meant again, or drop them; 1 when some of them had to be left."""
-    stop = _Stop()
+    stop = Signals()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(stop.caught())
         mover = await stack.enter_async_context(open_mover(settings))  # first: it ends what another had begun
@@ -316,6 +291,8 @@ async def moved(
             for number, span in spans.items():
                 found = walk_one(extent, number, span.start, chosen, marks[number], settings)
                 await work.partition(found, number, partial(bar.show, looked_at - span.start))
+                if stop.received is not None:
+                    break
                 looked_at += len(span)
                 bar.show(looked_at, 0, work.moved)
     return _conclude(work, "published again" if replay else "dropped", as_json=as_json)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
@@ -23,10 +20,9 @@ from app.cli.send.report import write_report
 from app.cli.send.source import Source
 from app.cli.send.tally import Tally
 from app.cli.send.wrong import WrongUse
+from app.cli.stopping import Signals
 from app.consumer.requester import open_requester
 from app.settings import Settings
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +38,10 @@ class Options:
 
 
 @dataclass(slots=True)
-class Signals:
-    """SIGINT and SIGTERM stop the exchange that is under way; the second one stops at once."""
+class Stopping(Signals):
+    """The work is an exchange, which is told to stop; where there is none yet, the first of them ends it at once."""
 
-    received: int | None = None
     _exchange: Exchange | None = None
-
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._receive, number)
-        try:
-            yield
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
 
     @contextlib.contextmanager
     def stopping(self, exchange: Exchange) -> Iterator[None]:
@@ -139,7 +123,7 @@ def naming_of(source: Source, name: str | None, trail: str | None = None, token:
 
 async def send_all(settings: Settings, jobs: Sequence[Job], options: Options, console: Console) -> int:
     """Send one file after the other, and give the exit code."""
-    signals = Signals()
+    signals = Stopping()
     codes = []
     with signals.caught():
         for job in jobs:
@@ -151,7 +135,7 @@ async def send_all(settings: Settings, jobs: Sequence[Job], options: Options, co
     return max(codes, default=0)
 
 
-async def _send(settings: Settings, job: Job, options: Options, console: Console, signals: Signals) -> int:
+async def _send(settings: Settings, job: Job, options: Options, console: Console, signals: Stopping) -> int:
     bar = Bar(job.total, console, awaits=options.patience is not None)
     since = job.keeper.progress.heard_from
 
