@@ -32,6 +32,7 @@ _KINDS: Final = {
     "57": "shutdown",
 }
 """By class of the SQLSTATE: what a retry is counted by."""
+_POOLED: Final = "another session's statements were met: behind pgbouncer set DATABASE_STATEMENT_CACHE=0"
 _ADVICE: Final = {
     "3D000": "the database does not exist: create it, or correct DATABASE_URL",
     "3F000": "the schema does not exist: create it, or correct the search_path of the role",
@@ -43,6 +44,8 @@ _ADVICE: Final = {
     "25006": "the server is read-only: a standby, or held so by its operator",
     "53300": "the server has no connection left: lower DATABASE_POOL_SIZE or raise max_connections",
     "53100": "the disk of the server is full: make room on it",
+    "26000": _POOLED,
+    "42P05": _POOLED,
     "55P03": "another session holds a lock on these tables: end it",
 }
 

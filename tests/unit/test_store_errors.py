@@ -156,6 +156,17 @@ def test_a_value_that_cannot_be_encoded_is_a_fault_of_data(error: Exception) -> 
             "postgres: SQLSTATE 42P01 (a table is missing; run: patient-upsert setup)",
         ),
         (asyncpg.DiskFullError(SECRET), "postgres: SQLSTATE 53100 (the disk of the server is full: make room on it)"),
+        *(
+            (
+                error(SECRET),
+                f"postgres: SQLSTATE {error.sqlstate} (another session's statements were met: behind pgbouncer set "
+                "DATABASE_STATEMENT_CACHE=0)",
+            )
+            for error in (
+                asyncpg.InvalidSQLStatementNameError,
+                asyncpg.DuplicatePreparedStatementError,
+            )
+        ),
         (
             asyncpg.LockNotAvailableError(SECRET),
             "postgres: SQLSTATE 55P03 (another session holds a lock on these tables: end it)",
