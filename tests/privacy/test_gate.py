@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import zip_longest
 
 import orjson
+import psutil
 import pytest
 from faststream.asgi import AsgiFastStream
 from pydantic import SecretStr
@@ -31,14 +33,19 @@ from app.main import create_app
 from app.settings import Settings, SettingsError, load_settings
 from app.store.migrate import migrate
 from tests.conftest import own_settings
+from tests.e2e.test_process import BIN, environment, process
 from tests.faults import batches
 from tests.faults.broker_side import all_answered, everything, foreign, publish_batch
 from tests.faults.conftest import Ours
 from tests.integration.store_rows import admin
+from tests.integration.test_telemetry import CONTEXT, collector
+from tests.integration.test_tokens import Issuer, good, guarded, now
 from tests.privacy.canaries import BIRD, Aviary, Seen
 from tests.privacy.records import body, event, refused, valid
 from tests.roles import MIGRATOR, PASSWORD, WORKER, as_role
 from tests.support import page, ready, until, with_database
+from tests.tokens import bearing, token
+from tests.unit.test_callers import serving
 
 TALKATIVE = {
     "logging_collector": "on",
@@ -370,6 +377,79 @@ async def test_no_row_is_heard_of_a_migration_that_fails(
     seen.add("error", *told(errors))
     seen.add("log of PostgreSQL", *await server_log(talkative, before))
     assert seen.finds() == set()
+
+
+def shown(request: Outbound, token: bytes) -> Outbound:
+    """The request with this token instead of the one that it had."""
+    others = (header for header in request.headers if header[0] != "authorization")
+    return Outbound(request.key, request.value, (*others, bearing(token)))
+
+
+@pytest.mark.rule("R11.1", "R9.11")
+async def test_no_token_no_secret_and_no_value_is_heard_of_a_process_that_traces_and_tells_callers_apart(
+    talkative: Ours, own: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    aviary = Aviary()
+    seen, url = Seen(aviary), superuser(talkative, own)
+    password = aviary.canary("password of the worker")
+    await execute(
+        url,
+        f"alter role {WORKER} password '{password}'",
+        "alter table patients add constraint no_song check (city not like '%breaks a rule')",
+    )
+    issuer = Issuer()
+    issuer.there = True
+    claims = {name: aviary.canary(f"claim {name}") for name in ("sub", "jti", "name")}
+    tokens = [
+        aviary.canary("no token").encode(),
+        good(exp=now() - 60, **claims),
+        good(**claims)[:-4] + b"AAAA",
+        good(**claims | {"customers": [aviary.canary("claim customers")]}),
+        token(kid=aviary.canary("kid"), nbf=now() - 600, exp=now() + 600, **claims),
+        token("P-256", nbf=now() - 600, exp=now() + 600, **claims),
+    ]
+    refused = [shown(event(aviary, f"refused {n}", body(aviary, f"refused {n}")), t) for n, t in enumerate(tokens)]
+    traced = event(aviary, "traced", body(aviary, "traced"))
+    state = [("traceparent", CONTEXT), ("tracestate", f"x={aviary.canary('tracestate')}".encode())]
+    traced = Outbound(traced.key, traced.value, (*traced.headers, *state))
+    fault = event(aviary, "fault", body(aviary, "fault", city=f"{aviary.canary('fault')} breaks a rule"), "cus_2")
+    requests = [*refused, shown(traced, good(**claims)), shown(fault, good(**claims))]
+    with collector() as (kept, address), serving(issuer) as keys:
+        settings = guarded(own, f"{keys}?{aviary.canary('key in the address of the keys')}").model_copy(
+            update={
+                "database_url": SecretStr(own.database_url.get_secret_value().replace(f":{PASSWORD}@", f":{password}@"))
+            }
+        )
+        more = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={aviary.canary('header for the collector')}",
+            "PATIENT_UPSERT_LOG_LEVEL": "debug",
+        }
+        try:
+            async with process(settings, **more) as worker:
+                await worker.until_ready()
+                places = await foreign(settings).send(settings, *requests)
+                await all_answered(settings, *places)
+                for name in ("/livez", "/readyz", "/metrics"):
+                    seen.add(name, str(await worker.page(name)))
+                seen.add("arguments", *psutil.Process(worker.child.pid).cmdline())
+                command = [str(BIN / "patient-upsert"), "doctor"]
+                given = environment(settings, **more)
+                doctor = await asyncio.to_thread(subprocess.run, command, env=given, capture_output=True, check=False)
+                await worker.stopped()
+        finally:
+            await execute(url, f"alter role {WORKER} password '{PASSWORD}'")
+    assert await published(settings, seen) == [401] * len(refused) + [500]
+    assert b"callers" in doctor.stdout
+    seen.add("doctor", doctor.stdout.decode(), doctor.stderr.decode())
+    assert any(span.links for span in kept.spans)
+    seen.add("traces", kept.raw.decode("latin-1"))
+    captured = capfd.readouterr()
+    assert "request_failed" in captured.err
+    seen.add("log", captured.err, captured.out)
+    seen.add("log of PostgreSQL", *await server_log(talkative))
+    assert seen.finds() == {("headers of an answer", "tracestate")}  # which is passed on
 
 
 def test_a_canary_is_heard_in_every_spelling() -> None:
