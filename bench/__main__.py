@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import sysconfig
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -132,15 +131,9 @@ def _machine(found: Servers) -> dict[str, str]:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{psutil.cpu_count()} processors, {psutil.virtual_memory().total / 2**30:.0f} GB, {_processor()}",
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": f"worker {version('patient-upsert')}, Python {platform.python_version()} ({_built()}), "
+        "versions": f"worker {version('patient-upsert')}, Python {platform.python_version()}, "
         f"PostgreSQL {found.postgres_version or 'of the environment'} (fsync on), Kafka 4.3.1 ({found.kind})",
     }
-
-
-def _built() -> str:
-    """Most Pythons are; one without costs a quarter more CPU."""
-    options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return "built with" + ("" if "--enable-optimizations" in options else "out") + " profile-guided optimisation"
 
 
 def _processor() -> str:

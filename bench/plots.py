@@ -118,15 +118,14 @@ def _cost(axes: Any, results: Results) -> bool:
     runs = [run for run in results.runs if (run.contestant, run.load) == ("ours", "mix") and run.rows == CUSTOMERS]
     if not floors or not any("worker" in run.cpu for run in runs):
         return False
-    rooms, store = _microseconds(floors, "rooms"), _microseconds(floors, "store")
+    store = _microseconds(floors, "store")
     parts = {
-        "worker: read, validate, plan, answer": rooms,
+        "worker: read, validate, plan, answer, Kafka client": max(0.0, _microseconds(runs, "worker") - store),
         "worker: database driver": store,
-        "worker: Kafka client, offsets, loop": max(0.0, _microseconds(runs, "worker") - rooms - store),
         "Postgres": _microseconds(runs, "postgres"),
         "Kafka": _microseconds(runs, "kafka"),
     }
-    colours = ("#1f6feb", "#54aeff", "#b6e3ff", "#8250df", "#bf8700")
+    colours = ("#1f6feb", "#54aeff", "#8250df", "#bf8700")
     left = 0.0
     for (name, value), colour in zip(parts.items(), colours, strict=True):
         if not value:  # where the servers are not ours, what they cost is not known
