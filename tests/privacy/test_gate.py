@@ -392,6 +392,7 @@ async def test_no_token_no_secret_and_no_value_is_heard_of_a_process_that_traces
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     aviary = Aviary()
     seen, url = Seen(aviary), superuser(talkative, own)
+    before = await server_log(talkative)
     password = aviary.canary("password of the worker")
     await execute(
         url,
@@ -448,7 +449,7 @@ async def test_no_token_no_secret_and_no_value_is_heard_of_a_process_that_traces
     captured = capfd.readouterr()
     assert "request_failed" in captured.err
     seen.add("log", captured.err, captured.out)
-    seen.add("log of PostgreSQL", *await server_log(talkative))
+    seen.add("log of PostgreSQL", *await server_log(talkative, before))
     assert seen.finds() == {("headers of an answer", "tracestate")}  # which is passed on
 
 
