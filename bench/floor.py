@@ -73,12 +73,10 @@ def floor(ground: Ground, load: Load, *, customers: int, number: int) -> Run:
     """Measure the transactions of this load."""
     with ground.arena(customers=customers) as arena:
         records = _records(arena, load)
-        planned, planning = asyncio.run(_plan(arena, records))
+        planned = asyncio.run(_plan(arena, records))
     with ground.arena(customers=customers) as arena:
         rate, stored = asyncio.run(_replay(arena, planned, _batch(arena)))
-    share = _FOR / load.count
-    cpu = {"store": stored * share, "rooms": (planning - stored) * share}
-    return Run("floor", load.name, number, load.count, rate, cpu, rows=customers)
+    return Run("floor", load.name, number, load.count, rate, {"store": stored * _FOR / load.count}, rows=customers)
 
 
 def _batch(arena: Arena) -> int:
@@ -97,15 +95,14 @@ def _as_received(ask: Ask) -> Headers:
     return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in ask.headers)
 
 
-async def _plan(arena: Arena, records: Sequence[Record]) -> tuple[list[Calls], float]:
-    """What the transactions of these records are asked, and the CPU seconds that the pipeline took with the store."""
+async def _plan(arena: Arena, records: Sequence[Record]) -> list[Calls]:
+    """What the transactions of these records are asked."""
     async with _store(arena) as inner:
         store = _RecordingStore(inner)
         pipeline = Pipeline(store, arena.settings, Health(), Metrics())
-        began = time.process_time()
         for first in range(0, len(records), _batch(arena)):
             await pipeline.process(records[first : first + _batch(arena)], _Open())
-        return store.transactions, time.process_time() - began
+        return store.transactions
 
 
 async def _replay(arena: Arena, planned: Sequence[Calls], batch: int) -> tuple[float, float]:

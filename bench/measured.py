@@ -17,7 +17,7 @@ class Run:
     """Answers a second, the first tenth left out."""
     cpu: dict[str, float] = field(default_factory=dict)
     """CPU seconds for 100,000 requests: of `worker`, `postgres` and `kafka`, as far as they are known; of the floor
-    `store`, which is the driver, and `rooms`, which is what the worker decides in between."""
+    `store`, which is the driver."""
     peak_memory: int = 0
     """Bytes, of all its processes."""
     rows: int = 0

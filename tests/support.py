@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -91,6 +92,18 @@ async def waits_for_a_lock(settings: Settings) -> bool:
         return bool(await connection.fetch(waiting))
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def child(*command: str | Path, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process of this command, which does not outlive the block."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @asynccontextmanager

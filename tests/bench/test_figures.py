@@ -104,7 +104,7 @@ def test_results_are_read_back_as_they_were_written_and_only_the_marked_part_of_
 def test_every_plot_is_drawn_for_which_there_are_figures(tmp_path: Path) -> None:
     names = ("cost", "latency", "table-size", "throughput")
     results = made()
-    results.runs.append(Run("floor", "mix", 1, 1_000, 20_000, {"rooms": 5.0, "store": 2.0}, rows=20_000))
+    results.runs.append(Run("floor", "mix", 1, 1_000, 20_000, {"store": 2.0}, rows=20_000))
     results.runs.append(Run("ours", "mix, larger table", 1, 1_000, 9_000, {"worker": 7.0}, rows=200_000))
     draw(results, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -6,9 +6,8 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import PIPE
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -20,29 +19,18 @@ from app.settings import Settings
 from tests.e2e.test_process import BIN, environment
 from tests.integration.test_dlq import LETTERS, REPLAY, execute, made_letters, published_again
 from tests.integration.test_tokens import Issuer, bearer, good, guarded
-from tests.support import PATIENCE, answered, ask, asking, event, until
+from tests.support import PATIENCE, answered, ask, asking, child, event, until
 from tests.unit.test_callers import serving
 
 SLOWLY = ("replay", "--rate", "20")
 
 
-@asynccontextmanager
-async def command(settings: Settings, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`patient-upsert dlq ...`, which is ended with the block at the latest."""
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "patient-upsert"),
-        "dlq",
-        *arguments,
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def command(
+    settings: Settings, *arguments: str, stderr: int = PIPE, **more: str
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """`patient-upsert dlq ...` under way."""
+    given = environment(settings, **more)
+    return child(BIN / "patient-upsert", "dlq", *arguments, env=given, stdout=PIPE, stderr=stderr)
 
 
 async def said(process: asyncio.subprocess.Process) -> list[str]:
@@ -91,11 +79,8 @@ async def test_how_far_a_replay_is_moves_on_a_terminal_and_is_told_once_elsewher
     await made_letters(settings, 12)
     ours, theirs = os.openpty()
     try:
-        process = await asyncio.create_subprocess_exec(
-            str(BIN / "patient-upsert"), "dlq", "replay",
-            env=environment(settings, TERM="xterm", COLUMNS="100"), stdout=subprocess.DEVNULL, stderr=theirs,
-        )  # fmt: skip
-        assert await process.wait() == 0
+        async with command(settings, "replay", stderr=theirs, TERM="xterm", COLUMNS="100") as process:
+            assert await process.wait() == 0
         shown = os.read(ours, 65_536).decode()
     finally:
         os.close(theirs)

@@ -18,7 +18,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.settings import Settings
-from tests.support import PATIENCE, ready, running, until
+from tests.support import PATIENCE, child, ready, running, until
 
 HEADER = "customer;Vorname;lastName;dateOfBirth;phone;address;city;state;postalCode;country;_note"
 MAP = ("--map", "Vorname=firstName")
@@ -56,7 +56,7 @@ def environment(settings: Settings) -> dict[str, str]:
 @asynccontextmanager
 async def sending(settings: Settings, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
     """`patient-upsert send` under way; it does not outlive the block."""
-    process = await asyncio.create_subprocess_exec(
+    async with child(
         sys.executable,
         "-c",
         "from app.cli import main; main()",
@@ -66,13 +66,8 @@ async def sending(settings: Settings, *arguments: object) -> AsyncIterator[async
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
+    ) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def ended(process: asyncio.subprocess.Process) -> Done:

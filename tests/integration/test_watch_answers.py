@@ -30,7 +30,7 @@ from app.settings import Settings
 from devstack.servers import Servers
 from tests.conftest import own_settings
 from tests.faults.broker_side import make_topics
-from tests.support import PATIENCE, ask, asking, plain, until
+from tests.support import PATIENCE, ask, asking, child, plain, until
 
 COMMAND = Path(sys.executable).with_name("patient-upsert")
 LONG_AGO = timedelta(hours=1)
@@ -51,13 +51,8 @@ def environment(settings: Settings) -> dict[str, str]:
 async def watching(settings: Settings, *arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command as it runs in a pipe."""
     streams = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE, **options}
-    process = await asyncio.create_subprocess_exec(COMMAND, "watch", *arguments, env=environment(settings), **streams)
-    try:
+    async with child(COMMAND, "watch", *arguments, env=environment(settings), **streams) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def printed(settings: Settings, *arguments: str) -> list[dict[str, Any]]:

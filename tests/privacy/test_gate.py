@@ -68,6 +68,12 @@ def superuser(ours: Ours, own: Settings) -> str:
     return with_database(ours.servers.database_url, name)
 
 
+def with_password(own: Settings, password: str) -> Settings:
+    """The worker, which logs in with this one."""
+    url = own.database_url.get_secret_value().replace(f":{PASSWORD}@", f":{password}@")
+    return own.model_copy(update={"database_url": SecretStr(url)})
+
+
 async def execute(url: str, *statements: str) -> None:
     async with admin(url) as connection:
         await connection.execute(SILENT)
@@ -207,11 +213,7 @@ async def test_no_value_of_a_request_and_no_secret_is_heard_whatever_goes_wrong(
     seen, url = Seen(aviary), superuser(talkative, own)
     password = aviary.canary("password of the worker")
     await execute(url, f"alter role {WORKER} password '{password}'")
-    settings = own.model_copy(
-        update={
-            "database_url": SecretStr(own.database_url.get_secret_value().replace(f":{PASSWORD}@", f":{password}@"))
-        }
-    )
+    settings = with_password(own, password)
     try:
         with everything_logged():
             async with watched(settings, seen) as application:
@@ -417,11 +419,8 @@ async def test_no_token_no_secret_and_no_value_is_heard_of_a_process_that_traces
     fault = event(aviary, "fault", body(aviary, "fault", city=f"{aviary.canary('fault')} breaks a rule"), "cus_2")
     requests = [*refused, shown(traced, good(**claims)), shown(fault, good(**claims))]
     with collector() as (kept, address), serving(issuer) as keys:
-        settings = guarded(own, f"{keys}?{aviary.canary('key in the address of the keys')}").model_copy(
-            update={
-                "database_url": SecretStr(own.database_url.get_secret_value().replace(f":{PASSWORD}@", f":{password}@"))
-            }
-        )
+        address_of_keys = f"{keys}?{aviary.canary('key in the address of the keys')}"
+        settings = with_password(guarded(own, address_of_keys), password)
         more = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": address,
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={aviary.canary('header for the collector')}",

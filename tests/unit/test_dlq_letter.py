@@ -90,6 +90,10 @@ def test_of_the_failures_those_are_refusals_that_are_no_fault_of_ours() -> None:
         found.text == "1/2  1970-01-01T00:00:00.000Z  cus_1  e1  request 3/8  validation_failed: /phone too_few_digits"
     )
     assert found.line()["place"] == {"topic": "asked", "partition": 3, "offset": 8, "timestamp": -1}
+    forged = (("request-topic", b"\x1b[2J"), *headers[1:])
+    odd = refusal_of(Record(Position("failed", 1, 2, 0), None, refused % (asked, fault), forged))
+    assert odd is not None
+    assert odd.line()["place"] == {"topic": "", "partition": 3, "offset": 8, "timestamp": -1}
     assert Chosen(code="too_few_digits").has(found)
     assert not Chosen(code="internal_error").has(found)
     ours = b'{"status":500,"outcome":"failed",%b,"response":{"error":"internal_error","details":[]}}' % asked

@@ -120,13 +120,12 @@ def refusal_of(record: Record) -> Shown | None:
     if answer.error is None or answer.request is None or answer.outcome != "rejected":
         return None
     place = (answer.place or "").split("/")
-    topic = next((value for name, value in record.headers if name == "request-topic"), None) or b""
     return Shown(
         record,
         id=answer.request["id"],
         source=answer.request["source"],
         customer=answer.customer,
-        place=Position(topic.decode(errors="replace"), int(place[0]), int(place[1]), -1) if len(place) == 2 else None,
+        place=Position(answer.topic, int(place[0]), int(place[1]), -1) if len(place) == 2 else None,
         codes=(answer.error, *(code for _, code in answer.details)),
         fields=tuple(field for field, _ in answer.details),
     )

@@ -13,6 +13,7 @@ from app.response import timestamp
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _POSITION: Final = re.compile(r"\d{1,10}/\d{1,19}")
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CODE: Final = re.compile(r"[a-z0-9_]{1,50}")
 
 
@@ -45,6 +46,13 @@ class Seen:
         told = [value for name, value in self.record.headers if name in ("request-partition", "request-offset")]
         place = b"/".join(value or b"" for value in told).decode("ascii", "replace")
         return place if _POSITION.fullmatch(place) else None
+
+    @property
+    def topic(self) -> str:
+        """The topic of the request, as those headers tell it; empty where it is no name of a topic."""
+        told = dict(self.record.headers).get("request-topic") or b""
+        name = told.decode("ascii", "replace")
+        return name if _TOPIC.fullmatch(name) else ""
 
     def line(self, *, values: bool) -> dict[str, Any]:
         """The answer as one line of JSON."""
