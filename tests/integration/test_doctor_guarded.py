@@ -15,10 +15,10 @@ from app.consumer.follow import Follower
 from app.consumer.topics import create_topics
 from app.errors import SetupNeeded
 from app.settings import Settings
-from app.store.migrate import migrate
 from devstack.servers import Servers, servers
 from tests.conftest import own_settings
 from tests.integration.test_doctor_servers import becomes, command, found, not_well
+from tests.roles import as_worker, with_roles
 from tests.support import until
 
 TOPIC, GROUP = 2, 3
@@ -45,8 +45,8 @@ def guarded() -> Iterator[Servers]:
 @pytest.fixture
 async def settings(guarded: Servers) -> Settings:
     """Topics and group of the test's own, one database for all."""
-    await migrate(guarded.database_url)
-    own = own_settings(guarded.kafka, guarded.database_url)
+    await with_roles(guarded.database_url, guarded.database_url)
+    own = own_settings(guarded.kafka, as_worker(guarded.database_url))
     await create_topics(own)
     await becomes(own, "kafka.topics", "ok")
     return own
@@ -74,7 +74,7 @@ async def test_a_healthy_setup_fails_nowhere_and_exits_with_0(settings: Settings
     assert findings["postgres.durability"].status == "ok"
     code, said = await command(settings)
     assert code == 0
-    assert "2 warned" in said.splitlines()[-1]
+    assert "1 warned" in said.splitlines()[-1]
     assert "\x1b" not in said
 
 
@@ -124,7 +124,7 @@ async def test_configurations_that_may_not_be_read_are_said_to_be_unchecked(sett
 
 
 async def test_neither_doctor_nor_watch_makes_a_broker_create_topics(guarded: Servers) -> None:
-    settings = own_settings(guarded.kafka, guarded.database_url)
+    settings = own_settings(guarded.kafka, as_worker(guarded.database_url))
     following = Follower(settings, [settings.completed_topic, settings.failed_topic], None)
     for _ in range(2):
         assert (await found(settings))["kafka.topics"].message == "missing: all four topics"

@@ -23,14 +23,16 @@ from pydantic import SecretStr
 from app.consumer import publisher
 from app.consumer.topics import create_topics
 from app.settings import Settings
-from app.store.migrate import migrate
 from devstack.servers import Servers, servers
 from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
 from tests.faults.broker_side import log_lines, log_of
+from tests.roles import PASSWORD as ROLES_PASSWORD
+from tests.roles import WORKER, as_worker, with_roles
 from tests.support import ask, asking, page, plain, running, until
 
 PASSWORD = "Xsecretx"
+USER = f"{WORKER}:{ROLES_PASSWORD}"
 LOGIN = "org.apache.kafka.common.security"
 
 
@@ -48,7 +50,8 @@ class Wires:
     def kafka(self, listener: str, protocol: str, **changes: Any) -> Settings:
         """Settings for this listener; the database is reached as ever."""
         wire = {"kafka_security_protocol": protocol, "kafka_ssl_cafile": self.file("ca.pem")}
-        return own_settings(f"127.0.0.1:{self.ports[listener]}", self.servers.database_url, **{**wire, **changes})
+        address = f"127.0.0.1:{self.ports[listener]}"
+        return own_settings(address, as_worker(self.servers.database_url), **{**wire, **changes})
 
     def login(self, mechanism: str, password: str = PASSWORD, **changes: Any) -> Settings:
         name = {"kafka_sasl_username": "worker", "kafka_sasl_password": SecretStr(password)}
@@ -135,6 +138,7 @@ def add_user(found: Servers) -> None:
 @pytest.fixture(scope="module")
 async def wires(started: Wires) -> Wires:
     """With a migrated database that shows a certificate, and asks one user for one."""
+    await with_roles(started.servers.database_url, started.servers.database_url)
     pieces = {"server.crt": "LOGIN.pem", "server.key": "LOGIN.pem", "ca.crt": "ca.pem"}
     connection = await asyncpg.connect(started.servers.database_url)
     for name, source in pieces.items():
@@ -145,7 +149,7 @@ async def wires(started: Wires) -> Wires:
     await connection.execute(
         f"copy (select 1) to program 'cat > row; printf \"{hba}\" | cat - pg_hba.conf > hba; cat hba > pg_hba.conf'"
     )
-    for change in ("create role certified login superuser", "alter system set ssl_ca_file = 'ca.crt'"):
+    for change in (f"create role certified login in role {WORKER}", "alter system set ssl_ca_file = 'ca.crt'"):
         await connection.execute(change)
     await connection.execute("alter system set ssl = on")
     await connection.execute("select pg_reload_conf()")
@@ -158,7 +162,6 @@ async def wires(started: Wires) -> Wires:
 
     await until(encrypts)
     await connection.close()
-    await migrate(started.servers.database_url)
     return started
 
 
@@ -183,8 +186,7 @@ def good(wires: Wires, wire: str) -> Settings:
                 kafka_sasl_token_file=wires.file("token"),
             )
         case "postgres":
-            user = wires.servers.database_url.partition("//")[2].partition("@")[0]
-            return wires.postgres(user)
+            return wires.postgres(USER)
         case "postgres certificate":
             return wires.postgres("certified", sslcert=wires.file("certified.pem"), sslkey=wires.file("certified.key"))
         case mechanism:
@@ -209,7 +211,6 @@ UNKNOWN = "shows a certificate that none of the certificates we trust vouches fo
 def wrong(wires: Wires, fault: str) -> tuple[Settings, str, str]:
     """Settings with this fault, the part that waits for it, and the cause that is told."""
     address = {name: f"kafka: 127.0.0.1:{port}" for name, port in wires.ports.items()}
-    user = wires.servers.database_url.partition("//")[2].partition("@")[0]
     match fault:
         case "kafka: other CA":
             settings = wires.login("PLAIN", kafka_ssl_cafile=wires.file("other.pem"))
@@ -237,15 +238,15 @@ def wrong(wires: Wires, fault: str) -> tuple[Settings, str, str]:
             return wires.kafka("LOGIN", "PLAINTEXT"), "kafka", f"{address['LOGIN']} {cause}"
         case "postgres: other CA":
             cause = f"postgres: the server {UNKNOWN}"
-            return wires.postgres(user, sslrootcert=wires.file("other.pem")), "postgres", cause
+            return wires.postgres(USER, sslrootcert=wires.file("other.pem")), "postgres", cause
         case "postgres: other host":
-            settings = wires.postgres(user)
+            settings = wires.postgres(USER)
             url = settings.database_url.get_secret_value().replace("127.0.0.1", "localhost")
             cause = "postgres: the server shows a certificate that is not for this host name"
             return settings.model_copy(update={"database_url": SecretStr(url)}), "postgres", cause
         case "postgres: password":
             cause = "postgres: SQLSTATE 28P01 (the password is wrong: correct DATABASE_URL)"
-            return wires.postgres("postgres:Xotherx"), "postgres", cause
+            return wires.postgres(f"{WORKER}:Xotherx"), "postgres", cause
         case _:
             cause = (
                 "postgres: SQLSTATE 28000 (the role may not log in: correct DATABASE_URL or the server's pg_hba.conf)"
