@@ -21,14 +21,14 @@ LIMIT: Final = 30.0
 FIRST_ANSWER: Final = 2
 """The offset of the first answer in a partition."""
 _INDEXED: Final = 5_000
-"""Bytes after which the broker notes the next record in the indexes of the log (`log.index.interval.bytes`, and some)."""
+"""Bytes after which the broker notes the next record in the indexes of the log (`log.index.interval.bytes`)."""
 _AT_ONCE: Final = 10_000
 
 
 def create_topics(settings: Settings) -> None:
     """As `patient-upsert setup`, but that the broker stamps the answers when it takes them: that is the clock.
 
-    Two records lie in each partition of the answers: with the first one of a new partition the broker makes its files, and
+    Two records lie in each partition of the answers: with the first one of a new partition the broker makes its files,
     with the second one it writes to their indexes for the first time, which is no part of anybody's speed.
     """
     admin, stamped = _admin(settings), {settings.completed_topic, settings.failed_topic}
