@@ -38,6 +38,8 @@ Settings, from the environment:
 """
 _DRAIN_SECONDS: Final = 1
 _CONNECTION_SECONDS: Final = 30
+_CONNECTIONS: Final = 100
+"""At once. Each takes a descriptor, which connections to Kafka and Postgres need too."""
 _LAST_PORT: Final = 65_535
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 _M_TRIM_THRESHOLD: Final = -1
@@ -45,11 +47,13 @@ _M_MMAP_THRESHOLD: Final = -3
 
 
 class _BriefProtocol(H11Protocol):
-    """Ends each connection after a while: who never ends a request would hold its descriptor for ever."""
+    """Ends each connection after a while, and those beyond a number at once: each holds a descriptor."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._end = self.loop.call_later(_CONNECTION_SECONDS, transport.abort)
+        if len(self.connections) > _CONNECTIONS:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()

@@ -21,6 +21,7 @@ from app.consumer.decode import MOST_INFLATED, TolerantPartition, TolerantRecord
 from app.consumer.requester import Outbound
 from app.response import answer_headers
 from tests.faults.batches import batch
+from tests.support import PATIENCE, until
 from tests.unit.making import EVENT, decided, record, request_of
 
 run = importlib.import_module("app.cli.run")  # in app.cli the command has that name
@@ -108,6 +109,28 @@ async def test_a_connection_that_never_asks_is_ended(monkeypatch: pytest.MonkeyP
                 await reader.read()
             assert not state.connections
             writer.close()
+
+
+@pytest.mark.rule("R18.2")
+async def test_connections_beyond_a_number_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_CONNECTIONS", 2)
+    config = uvicorn.Config(lambda: None, log_config=None, lifespan="off", http=run._BriefProtocol)
+    config.load()
+    state = uvicorn.server.ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: run._BriefProtocol(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        address = server.sockets[0].getsockname()
+        kept = [await asyncio.open_connection(*address) for _ in range(2)]
+        await until(lambda: len(state.connections) == 2)
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(PATIENCE):
+                assert await reader.read() == b""
+        await until(lambda: len(state.connections) == 2)
+        for _, open_writer in [*kept, (reader, writer)]:
+            open_writer.close()
+        await until(lambda: not state.connections)
 
 
 @pytest.mark.rule("R18.3")
