@@ -230,6 +230,11 @@ class _Fold:
         """What the fold changed, each row once with its next version, sorted by key."""
         customers, patients = self.known.customers, self.known.patients
         changed = [row for id, row in self.customers.items() if row is not customers.get(id)]
+        for row in changed:
+            profile = self.patients.get(row.customer)
+            # The two rows of a customer are one state: without this, two workers could change one of them each.
+            if profile is not None and profile is patients.get(row.customer):
+                self.patients[row.customer] = profile._replace(version=profile.version + 1)
         profiles = [row for id, row in self.patients.items() if row is not patients.get(id)]
         # by their first field: customers by customer, patients by patient, answers by key
         changed.sort(key=_FIRST)

@@ -111,8 +111,20 @@ def test_any_contact_that_differs_makes_an_update_of_the_customer(changes: dict[
     known = holding(customer(), patient(effective_at=MADE))
     planned = decided(request(**{**SAME, **changes}), known=known)
     assert outcomes(planned) == ["updated"]
-    assert planned.writes.changed_patients == ()
     assert [row.updated_at for row in planned.writes.changed_customers] == [NOW]
+    (standing,) = known.patients.values()
+    assert planned.writes.changed_patients == (standing._replace(version=standing.version + 1),)
+
+
+@pytest.mark.rule("R6.98")
+def test_of_two_workers_of_which_one_changes_the_contact_and_one_the_address_one_must_see_the_other() -> None:
+    known = holding(customer(), patient(effective_at=MADE))
+    contact = decided(request(**{**SAME, "phone": "555"}), known=known).writes
+    address = decided(request(**{**SAME, "city": "Other"}), known=known).writes
+    assert contact.changed_customers
+    assert not address.changed_customers
+    versions = [[(row.patient, row.version) for row in writes.changed_patients] for writes in (contact, address)]
+    assert versions == [[("pat_cus_1", 3)], [("pat_cus_1", 3)]]  # the second to come finds the row moved
 
 
 @pytest.mark.rule("R4.6")
