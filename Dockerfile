@@ -3,23 +3,26 @@
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
+# For the compiled part, which is a third of the speed; nothing of it stays in the image.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: -r requirements.lock
-# What builds the wheel: hatchling and what it needs, which the development lock marks as `via hatchling`.
+# What builds the wheel: hatchling with what it needs, which the development lock marks as `via hatchling`, and Cython.
 COPY requirements-dev.lock ./
-RUN awk '/^[^ #]/ { if (wanted) printf "%s", entry; entry = ""; wanted = /^hatchling==/ } \
+RUN awk '/^[^ #]/ { if (wanted) printf "%s", entry; entry = ""; wanted = /^(hatchling|cython|setuptools)==/ } \
          { entry = entry $0 "\n" } \
          /# (via| ) +hatchling$/ { wanted = 1 } \
          END { if (wanted) printf "%s", entry }' requirements-dev.lock > build.lock \
     && pip install --require-hashes --only-binary :all: -r build.lock
 # The code last: a change of it takes seconds.
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY app app
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
+    && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl \
+    && /opt/venv/bin/python -c "import app._compiled"
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="patient-upsert" \

@@ -18,14 +18,20 @@ BIN := $(VENV)/bin
 help: ## list these
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/installed ## make .venv with the project and its development tools
+setup: $(VENV)/compiled ## make .venv with the project and its development tools
 
 $(VENV)/installed: requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it: make PYTHON=/path/to/python3.13"; exit 1; }
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@WITHOUT_COMPILER=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable .
+	@touch $@
+
+# Where there is no C compiler, or WITHOUT_COMPILER=1 is set, the worker is plain Python.
+$(VENV)/compiled: $(VENV)/installed hatch_build.py app/_compiled.pyx
+	@$(BIN)/python hatch_build.py
 	@touch $@
 
 demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (KEEP=1 leaves them up)
@@ -80,4 +86,4 @@ metrics: setup ## write docs/metrics.md anew from the list of metrics
 	@$(BIN)/python -m tests.metrics
 
 clean: ## remove what `setup` and the tools made
-	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@rm -rf app/_compiled.*.so .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

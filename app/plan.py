@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
+from app.compiled import part
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
 from app.model import (
     UNSET,
@@ -27,7 +28,7 @@ from app.model import (
     Writes,
     made,
 )
-from app.response import refused, stored, success_value
+from app.response import refused, stored, success
 
 _TICK = timedelta(milliseconds=1)
 """The smallest step of `updated_at` that an answer can show."""
@@ -130,6 +131,13 @@ class _Fold:
         self, request: Request, data: PatientData, id: str, customer: Customer | None, patient: Patient | None
     ) -> Answer:
         """Bring both rows to what the request wants; one that needs no change stays the same object."""
+        if part is not None:
+            outcome, after_customer, after_patient = part.effect(
+                data, id, customer, patient, request.effective_at, self.now, _TICK, self.known.customers.get(id),
+                self.known.patients.get(id), self.new_patient_id,
+            )  # fmt: skip
+            self.customers[id], self.patients[id] = after_customer, after_patient
+            return self._final(request, outcome, after_customer, after_patient)
         time = self._next_time(customer, patient)
         after_customer = self._customer_after(id, customer, data, time)
         after_patient = self._patient_after(id, patient, data, request.effective_at, time)
@@ -206,25 +214,10 @@ class _Fold:
         return made(Patient, values)
 
     def _final(self, request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> Answer:
-        assert request.key is not None
-        assert request.source is not None
-        assert request.id is not None
-        assert request.fingerprint is not None
-        values = (
-            request.key,
-            request.source,
-            request.id,
-            customer.customer,
-            request.record.position,  # of a replayed letter its own: so it is known when it is redelivered
-            request.fingerprint,
-            outcome,
-            success_value(request, outcome, customer, patient),
-            self.now,
-        )
-        answer = made(StoredAnswer, values)
-        self.answers[request.key] = answer
-        self.new_answers.append(answer)
-        return stored(answer, request, replayed=False)
+        kept, given = success(request, outcome, customer, patient, now=self.now)
+        self.answers[kept.key] = kept
+        self.new_answers.append(kept)
+        return given
 
     def writes(self) -> Writes:
         """What the fold changed, each row once with its next version, sorted by key."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from app.compiled import part
 from app.errors import SENTENCES, ErrorCode, Fault, FaultCode, Refusal
 from app.model import Answer, Customer, Outcome, Patient, Request, StoredAnswer, made
 
@@ -27,6 +28,8 @@ _REPLAYED: Final = ("replayed", b"true")
 
 def success_value(request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> bytes:
     """The value of a 200: the envelope with the 22 fields of the REST operation, the null ones too."""
+    if part is not None:
+        return part.success_value(request, outcome, customer, patient, timestamp)
     # orjson writes a date and an outcome as they are wanted, and in a fraction of the time of isoformat() and .value.
     id, email, first, last, billing, phone, has_account, metadata, created, updated, deleted, _ = customer
     pat, _, own_first, own_last, born, gender, address, address2, city, state, postal_code, country, *_ = patient
@@ -55,6 +58,32 @@ def success_value(request: Request, outcome: Outcome, customer: Customer, patien
         "country": country,
     }
     return _value(200, outcome, request, body)
+
+
+def success(
+    request: Request, outcome: Outcome, customer: Customer, patient: Patient, *, now: datetime
+) -> tuple[StoredAnswer, Answer]:
+    """The 200 of a request whose key and fingerprint are known: as it is stored, and as it is published."""
+    value = success_value(request, outcome, customer, patient)
+    if part is not None:
+        return part.final(request, outcome, customer, patient, now, value, _NAMESPACE)
+    assert request.key is not None
+    assert request.source is not None
+    assert request.id is not None
+    assert request.fingerprint is not None
+    values = (
+        request.key,
+        request.source,
+        request.id,
+        customer.customer,
+        request.record.position,  # of a replayed letter its own: so it is known when it is redelivered
+        request.fingerprint,
+        outcome,
+        value,
+        now,
+    )
+    answer = made(StoredAnswer, values)
+    return answer, stored(answer, request, replayed=False)
 
 
 def stored(answer: StoredAnswer, request: Request, *, replayed: bool) -> Answer:

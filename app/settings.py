@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "PATIENT_UPSERT_"
 MEBIBYTE = 1024 * 1024
+CUSTOMER_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 _SIGNATURES: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _SECRET_SIGNATURES: Final = ("HS256", "HS384", "HS512")
 """Never together with the others: who knows a public key could sign with it as if it were the secret."""
@@ -92,9 +93,7 @@ class Settings(BaseSettings):
         "create", description="What a request for an unknown customer does: create it, or get a 404"
     )
     customer_from_key: bool = Field(True, description="Whether the record key may name the customer")
-    customer_pattern: str = Field(
-        "^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$", description="Regular expression that every customer id matches"
-    )
+    customer_pattern: str = Field(CUSTOMER_PATTERN, description="Regular expression that every customer id matches")
     stale_events: Literal["supersede", "apply"] = Field(
         "supersede", description="What becomes of an event older than what stands: nothing, or applied all the same"
     )

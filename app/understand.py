@@ -26,7 +26,7 @@ def understand(
     """
     owner = visible(owner, caller)
     identity = identify(envelope, owner=owner, pattern=pattern)
-    denial = authorise(envelope, identity.customer, caller=caller, received=received)
+    denial = authorise(envelope.record, identity.customer, caller=caller, received=received)
     # whose patient it is, is not for a stranger to learn; the key alone finds the answer to a redelivery
     shown = identify(envelope, owner=None, pattern=pattern) if denial and owner else identity
     timestamp, own = envelope.position.timestamp, envelope.record.position.timestamp

@@ -8,7 +8,7 @@ from math import inf
 from typing import Final
 
 from app.errors import ErrorCode, Fault, FaultCode, Refusal
-from app.model import Envelope, Record
+from app.model import Record
 
 _DENIED: Final = Refusal(ErrorCode.UNAUTHORIZED, (Fault("", FaultCode.NOT_ALLOWED),))
 """One text for every reason: which one it was would help nobody but a stranger."""
@@ -35,18 +35,18 @@ EVERYONE: Final = Caller(-inf, inf)
 """Who calls where Kafka's own access rules guard the topic."""
 
 
-def authorise(envelope: Envelope, customer: str | None, *, caller: Caller | None, received: datetime) -> Refusal | None:
+def authorise(record: Record, customer: str | None, *, caller: Caller | None, received: datetime) -> Refusal | None:
     """Why this caller may not write this customer's patient; None when it may.
 
     Args:
-        envelope: the opened record.
+        record: as received.
         customer: whose patient it is, None where that cannot be told.
         caller: what its token allows; None when it has none that is accepted.
         received: when the record was read, for topics whose records bear the time of their producers.
     """
-    if caller is EVERYONE or envelope.record.undecodable:  # the latter has no headers, and is refused in any case
+    if caller is EVERYONE or record.undecodable:  # the latter has no headers, and is refused in any case
         return None
-    if caller is None or not caller.begins <= _time(envelope.record, received) < caller.ends:
+    if caller is None or not caller.begins <= _time(record, received) < caller.ends:
         return _DENIED
     if customer is not None and caller.customers is not None and customer not in caller.customers:
         return _DENIED

@@ -26,6 +26,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
+from app.compiled import part
 from app.model import NO_TIMESTAMP, Position, Record, made
 from app.settings import MEBIBYTE
 
@@ -108,6 +109,8 @@ def as_records(value: bytes | None) -> bytes | None:
 
 def _to_record(of: Any, raw: Any) -> Record:
     """The record `raw` of the partition `of`."""
+    if part is not None:
+        return part.to_record(of.topic, of.partition, raw, UNDECODABLE)
     headers = tuple(raw.headers)
     undecodable = bool(headers) and headers[0][0] is UNDECODABLE
     position = made(Position, (of.topic, of.partition, raw.offset, raw.timestamp))

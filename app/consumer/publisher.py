@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
+from app.compiled import part
 from app.consumer.connection import REQUEST_LIMIT_MS, connection
 from app.consumer.reasons import why_not_reached
 from app.model import Answer, Position, quick
@@ -270,6 +271,8 @@ def _pieces(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Pi
 
 def _hash(key: bytes) -> int:
     """The place of a key, as kafka-clients counts."""
+    if part is not None:
+        return part.murmur2(key)
     return _remembered_hash(key) if len(key) <= SHORT_KEY else murmur2(key) & 0x7FFFFFFF
 
 

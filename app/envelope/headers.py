@@ -12,14 +12,14 @@ PASSED_ON = ("traceparent", "tracestate", "correlation_id")
 LONGEST_PASSED_ON = 1024
 """Bytes. Compressed, a request may bear megabytes here, and no topic would take the answer that bore them too."""
 
-_READ = {
+READ = {
     **{f"ce_{name}": f"/{name}" for name in ("specversion", "id", "source", "type", "time", "subject")},
     **{f"{LETTER}{name}": f"/{LETTER}{name}" for name in ("topic", "partition", "offset", "timestamp")},
     **{name: f"/{name}" for name in ("content-type", "idempotency-key", "source", "authorization", *PASSED_ON)},
 }
 """The headers that are read, each with what a fault in it is called. Others may hold anything."""
 _PASSED_ON = frozenset(PASSED_ON)
-_LETTER = frozenset(name for name in _READ if name.startswith(LETTER))
+_LETTER = frozenset(name for name in READ if name.startswith(LETTER))
 
 
 class HeaderMap:
@@ -32,14 +32,14 @@ class HeaderMap:
         self.faults: list[Fault] = []
         values = self._values
         for name, value in headers:
-            if name not in _READ:  # nearly all are written in lower case
+            if name not in READ:  # nearly all are written in lower case
                 name = name.lower()
-                if name not in _READ:
+                if name not in READ:
                     continue
             if name not in values:
                 values[name] = value
             elif values[name] != value:
-                fault = Fault(_READ[name], FaultCode.HEADER_REPEATED)
+                fault = Fault(READ[name], FaultCode.HEADER_REPEATED)
                 if fault not in self.faults:
                     self.faults.append(fault)
 
@@ -58,7 +58,7 @@ class HeaderMap:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            self.faults.append(Fault(_READ[name], FaultCode.HEADER_NOT_UTF8))
+            self.faults.append(Fault(READ[name], FaultCode.HEADER_NOT_UTF8))
             return None
 
     def passed_on(self) -> Headers:

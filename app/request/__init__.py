@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
@@ -15,10 +16,25 @@ from app.request import fields, schema
 from app.request.schema import RequestData
 from app.request.text import SHORT, name
 
-__all__ = ["RequestData", "validate"]
+__all__ = ["RULES", "RequestData", "validate"]
 
 
 _TEXTS: Final = itemgetter("address", "city", "state", "postalCode", "country")
+RULES: Final[dict[str, Callable[..., Any]]] = {
+    "name": name,
+    "address": schema.address_line,
+    "text": schema.text,
+    "text_or_empty": schema.text_or_empty,
+    "address2": schema.second_address_line,
+    "phone": fields.phone,
+    "born": fields.born,
+    "gender": fields.gender,
+    "email": fields.email,
+    "identifier": fields.identifier,
+    "domain": fields.domain,
+    "bounds": fields.bounds,
+}
+"""The rules of the fields, for the compiled part: it asks them wherever a value is not of the plainest."""
 _RULES: Final = (schema.address_line, schema.text, schema.text_or_empty, schema.text_or_empty, schema.text)
 
 

@@ -64,16 +64,16 @@ def phone(raw: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _domain(domain: str) -> tuple[str, int] | None:
+def domain(name: str) -> tuple[str, int] | None:
     """A domain as it is stored and the bytes of the longest way to write it; None if no address can have it.
 
     What the library says of a domain does not depend on the local part, except for the length of the whole.
     """
     try:
-        found = validate_email(f"a@{domain}", check_deliverability=False)
+        found = validate_email(f"a@{name}", check_deliverability=False)
     except EmailNotValidError:
         return None
-    return found.domain, max(len(written.encode()) for written in (domain, found.domain, found.ascii_domain))
+    return found.domain, max(len(written.encode()) for written in (name, found.domain, found.ascii_domain))
 
 
 def email(raw: str | None) -> str | None:
@@ -91,10 +91,10 @@ def email(raw: str | None) -> str | None:
         return None
     if not text.isascii() and len(text.encode()) > EMAIL_LIMIT:
         raise refuse(FaultCode.TOO_LONG)
-    local, _, domain = text.partition("@")
+    local, _, host = text.partition("@")
     if not _PLAIN_LOCAL_PART.fullmatch(local):
         return _by_library(text)
-    known = _domain(domain)
+    known = domain(host)
     if known is None or len(local) + 1 + known[1] > EMAIL_LIMIT:
         raise refuse(FaultCode.EMAIL_INVALID)
     return f"{local}@{known[0]}"
@@ -123,6 +123,11 @@ def _bounds(day: date, ahead: int) -> tuple[date, date]:
         return date(year, 2, 28), latest
 
 
+def bounds(received_at: datetime) -> tuple[date, date]:
+    """The first and the last date of birth that a record of this time may carry; they change with the hour at most."""
+    return _bounds(received_at.date(), int(received_at.hour >= _AHEAD_FROM_HOUR))
+
+
 def date_of_birth(raw: object, info: ValidationInfo) -> date:
     """The rule of the date of birth. The validation context is the time of the record."""
     return born(raw, info.context)  # type: ignore[arg-type]
@@ -140,7 +145,7 @@ def born(raw: object, received_at: datetime) -> date:
     day = _day(raw)
     if isinstance(day, tuple):
         raise refuse(*day)
-    first, last = _bounds(received_at.date(), int(received_at.hour >= _AHEAD_FROM_HOUR))
+    first, last = bounds(received_at)
     if day > last:
         raise refuse(FaultCode.DATE_IN_FUTURE)
     if day < first:

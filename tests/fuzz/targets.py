@@ -1,7 +1,8 @@
 """What is fuzzed, and what must hold whatever comes in. Each target takes bytes and raises AssertionError.
 
 An input of `envelope` is a record as text: its key in the first line, then a header a line, an empty line, the value.
-An input of `request` is the JSON of a REST body.
+An input of `request` is the JSON of a REST body. Where there is the compiled part, it must understand either as the
+plain rooms do.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import json
 from collections.abc import Callable
 from typing import Final
 
+from app.authorise import EVERYONE
 from app.envelope.json import NotReadable, canonical_bytes, read_json
 from app.errors import SENTENCES, ErrorCode, Fault
 from app.model import Answer, Known, PatientData, Record, Request
 from app.request import _by_model, validate
 from app.request.schema import RequestData
+from app.settings import Settings
+from app.usual import Usual
 from tests.privacy.canaries import BIRD
-from tests.unit.making import MADE, after, decided, record, request_of
+from tests.unit.making import MADE, NOW, after, decided, record, request_of
 
 READ: Final = ("specversion", "id", "source", "type", "time", "subject", "data", "data_base64")
 LETTER: Final = ("topic", "partition", "offset", "timestamp")
@@ -40,6 +44,7 @@ OUTCOMES: Final = {
     401: {"rejected"},
     404: {"rejected"},
 }
+AT_ONCE: Final = Usual(Settings.model_validate({"kafka_bootstrap_servers": "x", "database_url": "postgresql://x"}))
 
 
 def as_record(data: bytes) -> Record:
@@ -59,6 +64,7 @@ def envelope(data: bytes) -> None:
     given = as_record(data)
     request, again = request_of(given), request_of(as_record(data))
     assert request == again, "understood differently the second time"
+    assert_compiled_alike(given, request)
     assert (request.data is None) != (request.refusal is None), "both or neither understood and refused"
     first, second = decided(request), decided(again)
     assert first.answers == second.answers, "answered differently the second time"
@@ -77,6 +83,8 @@ def request(data: bytes) -> None:
     except NotReadable as error:
         assert_named(Fault("", error.code))
         return
+    whole = record(data)
+    assert_compiled_alike(whole, request_of(whole))
     first, second = validate(body, received_at=MADE), validate(read_json(data), received_at=MADE)
     assert first == second, "validated differently the second time"
     if isinstance(body, dict):
@@ -88,6 +96,18 @@ def request(data: bytes) -> None:
     assert first, "refused without a fault"
     for fault in first:
         assert_named(fault)
+
+
+def assert_compiled_alike(given: Record, request: Request) -> None:
+    """What is understood at once is what the plain rooms understand."""
+    assert at_once(given) in (None, request), "the compiled part and the plain rooms differ"
+
+
+def at_once(given: Record) -> Request | None:
+    """What the compiled part makes of a record. It is asked twice, for it remembers what neighbours share."""
+    first, second = AT_ONCE.request(given, EVERYONE, NOW), AT_ONCE.request(given, EVERYONE, NOW)
+    assert first == second, "understood differently the second time"
+    return first
 
 
 def assert_named(fault: Fault) -> None:

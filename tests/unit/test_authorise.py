@@ -270,7 +270,7 @@ def test_the_token_is_what_stands_in_the_one_authorization_header(headers: Any, 
 
 def denied(caller: Caller | None, customer: str | None = "cus_1", received: datetime = NOW, **changes: Any) -> bool:
     made = opened(**changes)
-    refusal = authorise(made, customer, caller=caller, received=received)
+    refusal = authorise(made.record, customer, caller=caller, received=received)
     if refusal is None:
         return False
     assert (refusal.error.value, [(fault.field, fault.code.value) for fault in refusal.faults]) == (
@@ -300,8 +300,8 @@ def test_where_the_broker_stamps_records_its_time_counts_however_late_the_record
     stamped = open_envelope(record_at(MADE_MS, broker_time=True), customer_from_key=True)
     later = datetime(2027, 1, 1, tzinfo=UTC)
     caller = Caller(MADE_MS / 1000, MADE_MS / 1000 + 1)
-    assert authorise(stamped, "cus_1", caller=caller, received=later) is None
-    assert authorise(stamped, "cus_1", caller=Caller(0, MADE_MS / 1000), received=NOW) is not None
+    assert authorise(stamped.record, "cus_1", caller=caller, received=later) is None
+    assert authorise(stamped.record, "cus_1", caller=Caller(0, MADE_MS / 1000), received=NOW) is not None
 
 
 @pytest.mark.rule("R9.3")
@@ -315,7 +315,7 @@ def test_the_place_of_a_replayed_letter_is_no_time_to_judge_by() -> None:
     headers = tuple((f"__dlq.errors.{name}", value) for name, value in place.items())
     letter = open_envelope(record_at(MADE_MS + 9_000, headers, broker_time=True), customer_from_key=True)
     assert letter.position.timestamp == MADE_MS
-    assert authorise(letter, "cus_1", caller=Caller(0, MADE_MS / 1000 + 1), received=NOW) is not None
+    assert authorise(letter.record, "cus_1", caller=Caller(0, MADE_MS / 1000 + 1), received=NOW) is not None
 
 
 def record_at(timestamp: int, headers: Any = (), *, broker_time: bool) -> Any:

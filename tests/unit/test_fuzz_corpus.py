@@ -59,6 +59,8 @@ BREAKS: dict[str, tuple[str, str, Callable[[Any], Any], type[Exception]]] = {
     "another answer to a rerun": ("request/valid", "validate", never_the_same, AssertionError),
     "a name of the request in a fault": ("request/nulls", "validate", named_by_the_request, AssertionError),
     "two ways that differ": ("request/nulls", "_by_model", lambda faults: faults[:1], AssertionError),
+    "a compiled part that differs": ("envelope/plain", "at_once", never_the_same, AssertionError),
+    "one that differs on a body": ("request/valid", "at_once", never_the_same, AssertionError),
     "refused and understood": ("envelope/plain", "request_of", with_both, AssertionError),
     "an unforeseen error of the envelope": ("envelope/plain", "request_of", raising(IndexError()), IndexError),
 }  # fmt: skip

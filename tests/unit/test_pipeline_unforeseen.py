@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app import pipeline as rooms
+from app import usual
 from app.errors import Fatal
 from app.model import Answer
 from tests.unit.making_store import Memory, Passes, events, pipeline
@@ -38,6 +39,7 @@ async def test_a_request_that_a_room_cannot_process_stands_alone_with_a_500(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = events("1", "2", "3", "4")
+    monkeypatch.setattr(usual, "part", None)  # which asks none of these rooms
     failing(monkeypatch, room, at={batch[1].position.offset})
     answers = await pipeline(Memory()).process(batch, Passes())
     assert told(answers) == ["created", "internal_error", "created", "created"]
@@ -50,6 +52,7 @@ async def test_a_request_that_a_room_cannot_process_stands_alone_with_a_500(
 async def test_fifty_of_them_in_a_row_stop_the_worker_and_say_where_but_not_what(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(usual, "part", None)  # which asks none of these rooms
     failing(monkeypatch, room, at=None)
     with pytest.raises(Fatal) as stopped:
         await pipeline(Memory()).process(events(*map(str, range(60))), Passes())

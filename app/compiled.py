@@ -1,0 +1,96 @@
+"""The compiled part (`_compiled.pyx`), or None where it was not built, for want of a C compiler: the plain rooms do the
+same, slower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from importlib import import_module
+from re import Pattern
+from typing import Any, Final, Protocol
+
+from app.model import Answer, Customer, Outcome, Patient, PatientData, Record, Request, StoredAnswer
+
+
+class Reader(Protocol):
+    """What understands usual records."""
+
+    def request(self, record: Record, received: datetime) -> Request | None:
+        """What this record asks for, whoever calls; None: look closer."""
+
+
+class Part(Protocol):
+    """What `_compiled.pyx` offers; each is described there."""
+
+    def Reader(  # noqa: N802 - a class
+        self,
+        *,
+        from_key: bool,
+        pattern: Pattern[str] | None,
+        event_type: bytes,
+        largest: int,
+        longest_traced: int,
+        names: Iterable[str],
+        rules: Mapping[str, Callable[..., Any]],
+    ) -> Reader:
+        """One for each thread."""
+
+    def effect(
+        self,
+        data: PatientData,
+        id: str,
+        customer: Customer | None,
+        patient: Patient | None,
+        effective_at: datetime,
+        now: datetime,
+        tick: timedelta,
+        known_customer: Customer | None,
+        known_patient: Patient | None,
+        new_patient_id: Callable[[], str],
+    ) -> tuple[Outcome, Customer, Patient]:
+        """What becomes of two rows, and how that is called."""
+
+    def success_value(
+        self,
+        request: Request,
+        outcome: Outcome,
+        customer: Customer,
+        patient: Patient,
+        timestamp: Callable[[datetime], str],
+    ) -> bytes:
+        """The value of a 200."""
+
+    def final(
+        self,
+        request: Request,
+        outcome: Outcome,
+        customer: Customer,
+        patient: Patient,
+        now: datetime,
+        value: bytes,
+        namespace: bytes,
+    ) -> tuple[StoredAnswer, Answer]:
+        """A 200 as it is stored, and as it is published."""
+
+    def uuid7(self, milliseconds: int) -> str:
+        """A UUID of version 7."""
+
+    def to_record(self, topic: str, partition: int, raw: Any, undecodable: str) -> Record:
+        """A record of the client as ours."""
+
+    def size_of(self, record: Record) -> int:
+        """Bytes of key, value and headers."""
+
+    def murmur2(self, data: bytes) -> int:
+        """The place of a key, as clients of Kafka count."""
+
+
+def _load() -> Part | None:
+    try:
+        module: Any = import_module("app._compiled")
+    except ImportError:
+        return None
+    return module  # type: ignore[no-any-return]
+
+
+part: Final = _load()
