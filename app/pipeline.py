@@ -247,6 +247,14 @@ class Pipeline:
 
         `part` names what waits for it, on the page that says what is missing.
         """
+        try:
+            return await attempt()
+        except Transient as error:
+            return await self._repeated(attempt, part, error)
+
+    async def _repeated(self, attempt: Callable[[], Awaitable[_Result]], part: str, failed: Transient) -> _Result:
+        """`until_there`, once the first attempt has failed. What repeats it costs as much to make as some requests."""
+        before: Transient | None = failed
 
         def say(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
@@ -261,6 +269,9 @@ class Pipeline:
         try:
             async for trial in retrying:
                 with trial:
+                    if before is not None:
+                        first, before = before, None
+                        raise first
                     result = await attempt()
         finally:  # given up, it waits no longer either
             self.health.ok(part)
