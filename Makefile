@@ -6,6 +6,7 @@ KEEP ?=
 JOBS ?= 2
 MINUTES ?= 15
 SECONDS ?= 60
+WITHOUT_COMPILER ?=
 ARGS ?=
 # The first of these that is Python 3.11 to 3.13.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -31,7 +32,7 @@ $(VENV)/installed: requirements-dev.lock pyproject.toml
 
 # Where there is no C compiler, or WITHOUT_COMPILER=1 is set, the worker is plain Python.
 $(VENV)/compiled: $(VENV)/installed hatch_build.py app/_compiled.pyx
-	@$(BIN)/python hatch_build.py
+	@WITHOUT_COMPILER=$(WITHOUT_COMPILER) $(BIN)/python hatch_build.py
 	@touch $@
 
 demo: setup ## real Kafka, Postgres and worker: 60 requests and their answers (KEEP=1 leaves them up)

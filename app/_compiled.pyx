@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, binding=False
+# cython: language_level=3, binding=False
 """Compiled forms of what nearly every request goes through; the plain rooms stand beside each of them.
 
 Nothing is decided here that a plain room does not decide: what is not plainly usual (a fault, a rare form, a rare script)
@@ -152,25 +152,25 @@ cdef inline bint _usual_customer(object name):
 
 
 cdef inline int _pair(const unsigned char* data):
-    """A number of two digits, or one out of range."""
+    """A number of two digits, or -1."""
     if not (_IS[data[0]] & DIGIT and _IS[data[1]] & DIGIT):
-        return -1000
+        return -1
     return (data[0] - 0x30) * 10 + data[1] - 0x30
 
 
 cdef object _day(object raw):
     """The date that is written as `2001-02-03`; None where it is written otherwise. Raises where there is no such day."""
     cdef const unsigned char* data
-    cdef int year, month, day
+    cdef int century, year, month, day
     if type(raw) is not str or not PyUnicode_IS_ASCII(raw) or PyUnicode_GET_LENGTH(raw) != 10:
         return None
     data = <const unsigned char*>PyUnicode_DATA(raw)
     if data[4] != 0x2D or data[7] != 0x2D:
         return None
-    year, month, day = _pair(data) * 100 + _pair(data + 2), _pair(data + 5), _pair(data + 8)
-    if year < 1 or month < 1 or day < 1:
+    century, year, month, day = _pair(data), _pair(data + 2), _pair(data + 5), _pair(data + 8)
+    if century < 0 or year < 0 or month < 0 or day < 0:
         return None
-    return date_new(year, month, day)
+    return date_new(100 * century + year, month, day)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -267,6 +267,8 @@ cdef class Reader:
         given = <tuple?>record.headers
         for at in range(PyTuple_GET_SIZE(given)):
             pair = <tuple?><object>PyTuple_GET_ITEM(given, at)
+            if PyTuple_GET_SIZE(pair) != 2:
+                return None
             name = pair[0]
             found = PyDict_GetItem(_PLACES, name)
             if found is NULL:
@@ -763,6 +765,16 @@ def final(request, outcome, customer, patient, now, value, bytes namespace not N
 
 cdef bytes _entropy = b""
 cdef Py_ssize_t _spent = 0
+
+
+def _forget():
+    """A process that is forked off must not go on with the same random bits."""
+    global _entropy
+    _entropy = b""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def uuid7(uint64_t milliseconds):

@@ -16,6 +16,7 @@ from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.authorise import make_callers
+from app.compiled import part
 from app.consumer import UpsertBroker
 from app.consumer.offsets import Partition
 from app.consumer.retention import longest_readable_ms
@@ -87,7 +88,13 @@ def create_app(settings: Settings | None = None) -> AsgiFastStream:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        log.info("start", version=version("patient-upsert"), traces=traces is not None, **_shown(settings))
+        log.info(
+            "start",
+            version=version("patient-upsert"),
+            compiled=part is not None,
+            traces=traces is not None,
+            **_shown(settings),
+        )
         if settings.auth == "none":
             log.info(
                 "callers_not_told_apart", auth="none", guard="Kafka's own access rules: who may write to the topic"
