@@ -223,6 +223,7 @@ cdef class Reader:
         pattern: what a customer id must match; None for the default.
         event_type: the `type` of an event.
         largest: bytes of a value.
+        largest_record: with key and headers.
         longest_traced: bytes of a tracing header that is passed on.
         names: in lower case, the headers that are read.
         rules: by their names, the plain rules of the fields: `name`, `address`, `text`, `text_or_empty`, `address2`,
@@ -233,13 +234,14 @@ cdef class Reader:
     cdef bint _from_key
     cdef object _match, _type, _names, _bounds, _domain, _time, _made_at
     cdef object _name, _address, _plain_text, _text_or_empty, _address2, _phone, _born, _gender, _email, _patient
-    cdef Py_ssize_t _largest, _longest_traced
+    cdef Py_ssize_t _largest, _largest_record, _longest_traced
     cdef long long _hour
     cdef object _first, _last
 
-    def __init__(self, *, bint from_key, pattern, bytes event_type, largest, longest_traced, names, rules):
+    def __init__(self, *, bint from_key, pattern, bytes event_type, largest, largest_record, longest_traced, names, rules):
         self._from_key, self._match = from_key, pattern.fullmatch if pattern is not None else None
         self._type, self._largest, self._longest_traced = event_type, largest, longest_traced
+        self._largest_record = largest_record
         self._names, self._hour = frozenset(names), -1
         self._name, self._address, self._plain_text = rules["name"], rules["address"], rules["text"]
         self._text_or_empty, self._address2, self._phone = rules["text_or_empty"], rules["address2"], rules["phone"]
@@ -260,7 +262,7 @@ cdef class Reader:
         cdef Py_ssize_t at
         cdef int place
         cdef bint differs
-        if record.undecodable:
+        if record.undecodable or size_of(record) > self._largest_record:
             return None
         for place in range(HEADERS):
             headers[place] = NULL
@@ -808,9 +810,9 @@ def to_record(str topic, partition, raw, undecodable):
     return record
 
 
-def size_of(record):
+cpdef Py_ssize_t size_of(record):
     """Bytes of key, value and headers."""
-    cdef Py_ssize_t size = 0, at
+    cdef Py_ssize_t size = 0
     key, value = record.key, record.value
     if key is not None:
         size += len(key)
@@ -821,6 +823,56 @@ def size_of(record):
         if pair[1] is not None:
             size += len(pair[1])
     return size
+
+
+cdef inline int _varint(const unsigned char** at, const unsigned char* end, long long* value) noexcept:
+    """Read a number as Kafka writes them; 0 where none is."""
+    cdef uint64_t read = 0
+    cdef int shift = 0
+    while at[0] < end and shift < 64:
+        read |= <uint64_t>(at[0][0] & 0x7F) << shift
+        shift += 7
+        at[0] += 1
+        if not at[0][-1] & 0x80:
+            value[0] = <long long>(read >> 1) ^ -<long long>(read & 1)
+            return 1
+    return 0
+
+
+def count_headers(const unsigned char[::1] body, long long count, long long most):
+    """How many headers the records of an unpacked batch have in all.
+
+    -1 where they are not `count` sound records, whose offsets ascend and lie no more than `most` behind the first.
+    """
+    if not body.shape[0]:
+        return -1 if count else 0
+    cdef const unsigned char* at = &body[0]
+    cdef const unsigned char* end = at + body.shape[0]
+    cdef const unsigned char* last
+    cdef long long number = 0, headers = 0, before = -1
+    cdef int field
+    while count > 0:
+        count -= 1
+        if not _varint(&at, end, &number) or not 0 < number <= end - at:
+            return -1
+        last = at + number
+        at += 1
+        for field in range(4):  # time, offset, key, value
+            if not _varint(&at, last, &number):
+                return -1
+            if field == 1:
+                if not before < number <= most:
+                    return -1
+                before = number
+            if field >= 2 and number > 0:
+                if number > last - at:
+                    return -1
+                at += number
+        if not _varint(&at, last, &number) or not 0 <= number <= last - at:
+            return -1
+        headers += number
+        at = last
+    return headers
 
 
 def murmur2(bytes data not None):

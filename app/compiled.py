@@ -29,6 +29,7 @@ class Part(Protocol):
         pattern: Pattern[str] | None,
         event_type: bytes,
         largest: int,
+        largest_record: int,
         longest_traced: int,
         names: Iterable[str],
         rules: Mapping[str, Callable[..., Any]],
@@ -80,6 +81,9 @@ class Part(Protocol):
 
     def size_of(self, record: Record) -> int:
         """Bytes of key, value and headers."""
+
+    def count_headers(self, body: bytes, count: int, last: int) -> int:
+        """Of the records of an unpacked batch; -1 where it is not sound."""
 
     def murmur2(self, data: bytes) -> int:
         """The place of a key, as clients of Kafka count."""

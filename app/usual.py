@@ -8,7 +8,7 @@ from datetime import datetime
 
 from app.authorise import EVERYONE, Caller, authorise
 from app.compiled import part
-from app.envelope import LONGEST_PASSED_ON, MAX_VALUE, READ, read_time
+from app.envelope import LONGEST_PASSED_ON, MAX_RECORD, MAX_VALUE, READ, read_time
 from app.model import EVENT_TYPE, Record, Request, from_milliseconds
 from app.request import RULES
 from app.settings import CUSTOMER_PATTERN, Settings
@@ -23,6 +23,7 @@ class Usual:
             pattern=None if settings.customer_pattern == CUSTOMER_PATTERN else re.compile(settings.customer_pattern),
             event_type=EVENT_TYPE.encode(),
             largest=MAX_VALUE,
+            largest_record=MAX_RECORD,
             longest_traced=LONGEST_PASSED_ON,
             names=READ,
             rules={**RULES, "time": read_time, "made": from_milliseconds},

@@ -27,6 +27,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
 from app.compiled import part
+from app.consumer.bounds import AT_ONCE, MOST_HEADERS, Allowance, weigh
 from app.model import NO_TIMESTAMP, Position, Record, made
 from app.settings import MEBIBYTE
 
@@ -38,6 +39,8 @@ _LENGTH_END: Final = 12
 _PIECE: Final = struct.Struct(">i")
 _XERIAL_HEAD: Final = 16
 _LOG_APPEND_TIME: Final = 1
+_CODEC: Final = 0x07
+"""The bits of the attributes that name it."""
 MOST_INFLATED: Final = 16 * MEBIBYTE
 """Bytes that a compressed batch may unpack to. Of some codecs a few kilobytes unpack to gigabytes, before any of its
 records can be noted as the one that kills: such a batch would kill every worker that fetches it, for ever."""
@@ -175,7 +178,13 @@ class TolerantRecords:
 
 
 class TolerantPartition(PartitionRecords):
-    """The records of one partition; tells their splitter how far they were read."""
+    """The records of one partition; tells their splitter how far they were read.
+
+    Once the allowance is spent it gives no more, and what is left is fetched again.
+    """
+
+    allowance: Final = Allowance()
+    """Of all partitions together; only records of ours are counted."""
 
     def __init__(
         self, tp: Any, records: TolerantRecords, aborted: Any, fetch_offset: int, key: Any, value: Any, *options: Any
@@ -185,6 +194,14 @@ class TolerantPartition(PartitionRecords):
             self._consumer_record = _to_record  # type: ignore[method-assign]
         this = weakref.proxy(self)  # a cycle would keep the response, up to a megabyte, until the collector comes
         records.position = lambda: int(this.next_fetch_offset)
+
+    def __next__(self) -> Any:
+        if self.allowance.spent:
+            raise StopIteration
+        record = super().__next__()  # type: ignore[no-untyped-call]
+        if type(record) is Record:
+            self.allowance.take(record)
+        return record
 
 
 _broken_before: OrderedDict[bytes, None] = OrderedDict()
@@ -215,7 +232,7 @@ class _Batch:
 
 
 class _TolerantBatch(_Batch):
-    """An intact batch: decoded by aiokafka, and record by record where that fails."""
+    """An intact batch: decoded by aiokafka, and record by record where that fails or would take too much."""
 
     def __init__(self, batch: Any, raw: bytes) -> None:
         self._batch, self._raw = batch, raw
@@ -226,9 +243,17 @@ class _TolerantBatch(_Batch):
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            return iter(list(self._batch))
+            if self._is_simple():
+                return iter(list(self._batch))
         except Exception:  # noqa: BLE001 - a header name, a codec, a length: told apart record by record
             return iter(_BrokenBatch(self._raw, trusted=True))
+        return iter(_BrokenBatch(self._raw, trusted=True))
+
+    def _is_simple(self) -> bool:
+        """Whether its records are where they say, and do not take much: aiokafka makes objects of all of them."""
+        head = _HEAD.unpack_from(self._raw)
+        body = _CODECS[head[5] & _CODEC](self._raw[_HEAD.size :])
+        return weigh(body, head[12], head[6]) < AT_ONCE
 
 
 class _RefetchedBatch(_Batch):
@@ -254,6 +279,7 @@ class _BrokenBatch(_Batch):
         # a broken head may claim anything: then only the record that the batch begins with is known to be there
         plausible = 0 <= last_delta < _MOST_RECORDS and count == last_delta + 1
         self._count = last_delta + 1 if trusted or plausible else 1
+        self._whole = count == last_delta + 1  # of a compacted batch, some are gone
         self.next_offset = self.base_offset + self._count
 
     def __iter__(self) -> Iterator[_Decoded]:
@@ -269,15 +295,18 @@ class _BrokenBatch(_Batch):
     def _readable(self) -> Iterator[_Decoded]:
         """The records up to the first whose structure is broken. A header name that is not UTF-8 breaks nothing."""
         try:
-            body = bytearray(_CODECS[self._attributes & 0x07](self._raw[_HEAD.size :]))
+            body = bytearray(_CODECS[self._attributes & _CODEC](self._raw[_HEAD.size :]))
         except Exception:  # noqa: BLE001 - an unknown codec, or data that it does not accept
             return
-        at = 0
+        at, offset = 0, self.base_offset - 1
         for _ in range(self._count):
             try:
                 record, at = self._read(body, at)
             except (IndexError, ValueError):
                 return
+            if not offset < record.offset < self.next_offset or (self._whole and record.offset > offset + 1):
+                return  # it claims the place of another
+            offset = record.offset
             yield record
 
     def _read(self, body: bytearray, at: int) -> tuple[_Decoded, int]:
@@ -292,6 +321,8 @@ class _BrokenBatch(_Batch):
         value, at = _read_bytes(body, at)
         count, at = decode_varint(body, at)
         headers: list[tuple[str, bytes | None]] = []
+        if count > MOST_HEADERS:
+            headers, count, at = [(UNDECODABLE, None)], 0, end
         for _ in range(count):
             name, at = _read_bytes(body, at)
             content, at = _read_bytes(body, at)

@@ -12,8 +12,9 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from app.consumer.backlog import Backlog
+from app.consumer.bounds import AT_ONCE
 from app.consumer.connection import connection
-from app.consumer.decode import as_records
+from app.consumer.decode import TolerantPartition, as_records
 from app.settings import MEBIBYTE, Settings
 from app.telemetry import Behind, Health, Metrics, log
 from app.waiting import within
@@ -61,6 +62,7 @@ class Intake(AIOKafkaConsumer):
         )
         self._eager = self._fetch_min_bytes, self._fetch_max_wait_ms
         self._health, self._metrics = health, metrics
+        self._most_bytes = AT_ONCE + settings.batch_max_bytes
         self._wait_s = settings.batch_max_wait_ms / 1000
         self._next: dict[TopicPartition, int] = {}
         self._backlog = Backlog()
@@ -85,6 +87,7 @@ class Intake(AIOKafkaConsumer):
             await asyncio.sleep(POLL_MS / 1000)
             return {}
         try:
+            TolerantPartition.allowance.renew(self._most_bytes)
             found: Found = await super().getmany(timeout_ms=POLL_MS, max_records=max_records)
             self.fetched_in, self.fetched_after = self.epoch, self.stops
             count = sum(map(len, found.values()))

@@ -17,6 +17,8 @@ from app.errors import ErrorCode, Fault, FaultCode, Refusal
 from app.model import EVENT_TYPE, Envelope, Position, Record
 
 MAX_VALUE = 1024 * 1024
+MAX_RECORD = MAX_VALUE + 32 * 1024
+"""With key and headers: compressed, these may be megabytes; the dead letter topic takes 64 KiB more than requests'."""
 MAX_IDENTIFIER = 255
 _STRUCTURED = "application/cloudevents+json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -73,7 +75,7 @@ def _usual_envelope(record: Record, customer_from_key: bool) -> Envelope | None:
     id, source, written, time = headers["ce_id"], headers["ce_source"], headers.get("ce_time"), None
     if headers["ce_specversion"] != b"1.0" or headers["ce_type"] != _TYPE or not id or not source or not value:
         return None
-    if len(value) > MAX_VALUE or not (id.isascii() and source.isascii()):
+    if len(value) > MAX_VALUE or record.size > MAX_RECORD or not (id.isascii() and source.isascii()):
         return None
     id_, source_ = id.decode(), source.decode()
     if not (is_identifier(id_) and is_identifier(source_)) or source_.startswith("kafka:"):
@@ -120,6 +122,8 @@ def _any_envelope(record: Record, customer_from_key: bool) -> Envelope:
     if headers.of_letter:
         position = _letter_position(headers) or position
     value, unreadable = _read_value(record.value)
+    if record.size > MAX_RECORD:
+        value, unreadable = None, _refuse(ErrorCode.RECORD_TOO_LARGE, FaultCode.TOO_LARGE)
     if "ce_specversion" in headers:
         event = _binary_event(headers)
     elif _is_structured(headers, value):

@@ -7,6 +7,9 @@ import contextlib
 import importlib
 import struct
 import sys
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cramjam
@@ -15,17 +18,35 @@ import uvicorn
 from aiokafka import TopicPartition
 from aiokafka.codec import snappy_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from app.authorise import EVERYONE
 from app.cli.dlq import work
-from app.consumer.decode import MOST_INFLATED, TolerantPartition, TolerantRecords, _unsnap, install, to_record
+from app.consumer import bounds
+from app.consumer.bounds import MOST_HEADERS
+from app.consumer.decode import (
+    MOST_INFLATED,
+    TolerantPartition,
+    TolerantRecords,
+    _unsnap,
+    as_records,
+    install,
+    to_record,
+)
 from app.consumer.requester import Outbound
+from app.envelope import MAX_RECORD
+from app.model import Headers
 from app.response import answer_headers
-from tests.faults.batches import batch
+from app.settings import MEBIBYTE
+from app.usual import Usual
+from tests.faults.batches import batch, placed, sealed
 from tests.support import PATIENCE, until
-from tests.unit.making import EVENT, decided, record, request_of
+from tests.unit.making import EVENT, NOW, decided, record, request_of
+from tests.unit.protocol import SETTINGS
 
 run = importlib.import_module("app.cli.run")  # in app.cli the command has that name
 XERIAL = b"\x82SNAPPY\0" + struct.pack(">ii", 1, 1)
+ONE = Outbound(b"k", b"{}", (("h", b"1"),))
 HALF = bytes(cramjam.snappy.compress_raw(b" " * (MOST_INFLATED // 2)))
 
 
@@ -45,6 +66,104 @@ def test_a_batch_that_unpacks_to_more_than_the_limit_is_answered_unread_and_its_
     assert [each.position.offset for each in found] == [0, 1, 2]
     assert [each.undecodable for each in found] == [True, False, False]
     assert [len(each.value or b"") for each in found] == [0, 2, MOST_INFLATED - 1000]
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def either_part(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once with the compiled part, where there is one, and once without."""
+    if request.param == "plain":
+        monkeypatch.setattr(bounds, "part", None)
+
+
+def claiming(deltas: Sequence[int], last: int, *, base: int = 0, codec: int = 0) -> bytes:
+    """A batch that ends `last` behind its first offset, whose records say to lie so far behind it."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 1 << 16)
+    for delta in deltas:
+        builder.append(delta, 1, None, b"{}", [])
+    raw = placed(bytes(builder.build()), base)
+    return sealed(raw[:23] + struct.pack(">i", last) + raw[27:])
+
+
+@pytest.mark.rule("R18.4")
+@pytest.mark.usefixtures("either_part")
+@pytest.mark.parametrize("codec", [0, 1], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("deltas", "read_still"),
+    [((6,), 0), ((1_000_000,), 0), ((0, 0), 1), ((1, 0), 0), ((-3,), 0), ((0, -1), 1), ((0, 9, 1), 1), ((0, 1, 2), 3)],
+)
+def test_a_record_that_claims_the_offset_of_another_is_answered_in_its_own_place(
+    deltas: tuple[int, ...], read_still: int, codec: int
+) -> None:
+    evil = claiming(deltas, len(deltas) - 1, base=7, codec=codec)
+    behind = 7 + len(deltas)
+    found = [to_record(raw) for raw in read(evil + batch([Outbound(None, b"{}")], base=behind))]
+    assert [each.position.offset for each in found] == list(range(7, behind + 1))
+    assert [each.undecodable for each in found] == [number >= read_still for number in range(len(deltas))] + [False]
+
+
+@pytest.mark.rule("R18.5")
+@pytest.mark.usefixtures("either_part")
+def test_of_a_record_with_a_flood_of_headers_only_the_place_is_read_and_its_neighbours_are_read() -> None:
+    flood = batch([ONE, Outbound(None, b"{}", (("a", b""),) * 1_000_000), ONE], codec=4)
+    assert len(flood) < 100_000
+    tracemalloc.start()
+    try:
+        found = [to_record(raw) for raw in read(flood)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [each.undecodable for each in found] == [False, True, False]
+    assert found[0].headers == found[2].headers == ONE.headers
+    assert peak < 16 * MEBIBYTE
+
+
+@pytest.mark.rule("R18.5")
+@pytest.mark.usefixtures("either_part")
+def test_as_many_headers_as_are_allowed_are_read() -> None:
+    many = tuple((f"x-{number}", b"y") for number in range(MOST_HEADERS))
+    (found,) = read(batch([Outbound(None, b"{}", many)], codec=4))
+    assert to_record(found).headers == many
+
+
+@pytest.mark.rule("R18.6")
+def test_what_is_handed_over_at_once_is_bounded_by_its_size_and_the_rest_is_fetched_again() -> None:
+    install()
+    large = [batch([Outbound(None, b" " * MEBIBYTE)], base=number, codec=4) for number in range(20)]
+    allowance = TolerantPartition.allowance
+
+    def fetch(at: int) -> tuple[int, int]:
+        """How many records are handed over from there, and where the next fetch begins."""
+        allowance.renew(4 * MEBIBYTE)
+        data = b"".join(large[at:])
+        partition = TolerantPartition(
+            TopicPartition("t", 0), TolerantRecords(data), [], at, None, as_records, True, READ_COMMITTED
+        )
+        return len(list(partition)), int(partition.next_fetch_offset)
+
+    try:
+        assert [fetch(0), fetch(4), fetch(18), fetch(20)] == [(4, 4), (4, 8), (2, 20), (0, 20)]
+        allowance.renew(1)  # one is always handed over
+        assert len(read_as_ours(large[0] + large[1])) == 1
+    finally:
+        allowance.renew(1 << 60)
+
+
+def read_as_ours(data: bytes) -> list[Any]:
+    splitter = TolerantRecords(data)
+    return list(TolerantPartition(TopicPartition("t", 0), splitter, [], 0, None, as_records, True, READ_COMMITTED))
+
+
+@pytest.mark.rule("R18.7")
+@pytest.mark.parametrize("headers", [EVENT, ()], ids=["event", "plain"])
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 400)])
+def test_a_record_whose_dead_letter_no_topic_would_take_is_too_large(headers: Headers, more: int, status: int) -> None:
+    given = record(headers=headers)
+    filled = replace(given, headers=(*headers, ("f", b"y" * (MAX_RECORD + more - given.size - 1))))
+    (answer,) = decided(request_of(filled)).answers
+    assert answer.status == status
+    assert answer.error == (None if status == 200 else "record_too_large")
+    at_once = Usual(SETTINGS).request(filled, EVERYONE, NOW)
+    assert at_once is None or status == 200
 
 
 @pytest.mark.rule("R18.1")

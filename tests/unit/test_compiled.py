@@ -454,7 +454,7 @@ def effect(payer: Any = PAYER, owned: Any = OWNED, known: Any = None, data: Any 
 
 def reader(**changes: Any) -> Any:
     given: dict[str, Any] = {"from_key": True, "pattern": None, "event_type": b"", "names": (), "rules": {}}
-    return built.Reader(**(given | {"largest": 1, "longest_traced": 1} | changes))
+    return built.Reader(**(given | {"largest": 1, "largest_record": 1, "longest_traced": 1} | changes))
 
 
 def client(headers: Any) -> Any:

@@ -43,6 +43,7 @@ NOT_SHOWN = {
     "R6.32": "needs another member of the group",
     "R6.34": "is about metrics, which no answer shows",
     "R6.35": "stops the worker",
+    "R6.98": "needs two workers at the same moment",
 }
 """The rules that no case shows, and why."""
 CODES_NOT_SHOWN = {

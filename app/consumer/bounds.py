@@ -1,0 +1,70 @@
+"""How much of what was fetched is held as objects: some kilobytes of a compressed batch may become gigabytes. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from aiokafka.record.util import decode_varint
+
+from app.compiled import part
+from app.model import Record
+from app.settings import MEBIBYTE
+
+MOST_HEADERS: Final = 10_000
+"""Of a record; each takes a hundred bytes, and may have come in two."""
+_RECORD: Final = 300
+_HEADER: Final = 100
+"""Bytes that a record takes beside its contents, and a header, as they were measured."""
+AT_ONCE: Final = 8 * MEBIBYTE
+"""A batch that takes more as objects is decoded by hand, one record at a time."""
+
+
+def weigh(body: bytes, count: int, last: int) -> int:
+    """Bytes that the `count` records of an unpacked batch take beside their contents; `AT_ONCE` and more is no count.
+
+    So much weighs also what is no sound batch: one whose records claim other offsets than the batch holds, up to `last`
+    behind its first, or do not ascend. Of batches that are not compressed brokers never look at them.
+    """
+    if part is not None:
+        headers = part.count_headers(body, count, last)
+        return AT_ONCE if headers < 0 else _RECORD * count + _HEADER * headers
+    at, headers, before = 0, 0, -1
+    read = bytearray(body)
+    try:
+        for _ in range(count):
+            length, at = decode_varint(read, at)
+            end, at = at + length, at + 1
+            _, at = decode_varint(read, at)
+            offset, at = decode_varint(read, at)
+            for _ in range(2):
+                length, at = decode_varint(read, at)
+                at += max(length, 0)
+            number, at = decode_varint(read, at)
+            if not (before < offset <= last and 0 <= number <= end - at and at <= end):
+                return AT_ONCE
+            headers, at, before = headers + number, end, offset
+    except (IndexError, ValueError):
+        return AT_ONCE
+    return _RECORD * count + _HEADER * headers
+
+
+class Allowance:
+    """How many bytes of records may yet be handed over before the consumer is asked again."""
+
+    def __init__(self) -> None:
+        self._left = math.inf
+
+    def renew(self, most: int) -> None:
+        """From now on so many more; at least one record is always allowed."""
+        self._left = most
+
+    @property
+    def spent(self) -> bool:
+        """Whether no more may be handed over for now."""
+        return self._left <= 0
+
+    def take(self, record: Record) -> None:
+        """Count a record that was handed over."""
+        size = part.size_of(record) if part is not None else record.size
+        self._left -= size + _RECORD + _HEADER * len(record.headers)
