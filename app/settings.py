@@ -142,6 +142,14 @@ class Settings(BaseSettings):
             raise ValueError("must begin with postgresql://")
         return value
 
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        """They are shown in the log and on pages: a login that somebody puts among them would be, too."""
+        if re.search(r"[@/\s]", value):
+            raise ValueError("must be host:port,host:port and nothing else")
+        return value
+
     @field_validator("customer_pattern")
     @classmethod
     def _compiles(cls, value: str) -> str:

@@ -11,6 +11,7 @@ from app.cli.contracts import contracts
 from app.cli.dlq import dlq
 from app.cli.doctor import HELP as DOCTOR_HELP
 from app.cli.doctor import doctor
+from app.cli.plain import as_text
 from app.cli.run import HELP as RUN_HELP
 from app.cli.run import run
 from app.cli.send import HELP as SEND_HELP
@@ -50,5 +51,5 @@ def main() -> None:
             errors.print(line)
         sys.exit(2)
     except WorkerError as error:
-        errors.print(str(error))
+        errors.print(as_text(str(error)).decode())
         sys.exit(1)

@@ -99,9 +99,14 @@ def _record(where: str, record: dict[str, Any]) -> Outbound:
 def _headers(where: str, headers: Any) -> Headers:
     pairs = list(headers.items()) if isinstance(headers, dict) else headers
     try:
-        return tuple((str(name), _header_value(where, value)) for name, value in pairs)
+        given = tuple((str(name), _header_value(where, value)) for name, value in pairs)
+        for name, _ in given:
+            name.encode()
+    except UnicodeEncodeError:
+        raise NotSendable(where, "the name of a header holds half a character") from None
     except (TypeError, ValueError):
         raise NotSendable(where, "headers must be an object, or a list of pairs") from None
+    return given
 
 
 def _header_value(where: str, value: Any) -> bytes | None:

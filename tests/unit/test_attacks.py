@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cramjam
@@ -19,8 +20,10 @@ from aiokafka import TopicPartition
 from aiokafka.codec import snappy_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from typer.testing import CliRunner
 
 from app.authorise import EVERYONE
+from app.cli import app
 from app.cli.dlq import work
 from app.consumer import bounds
 from app.consumer.bounds import MOST_HEADERS
@@ -261,3 +264,14 @@ def test_nothing_that_a_terminal_obeys_is_printed_of_a_letter(capfdbinary: pytes
     printed = capfdbinary.readouterr().out.decode()
     assert "Zoë" in printed
     assert not set(commands) & set(printed)
+
+
+@pytest.mark.rule("R18.3")
+@pytest.mark.parametrize("arguments", [["zz\x1b[31m"], ["{csv}"], ["{csv}", "--name", "\udcff"]])
+def test_nothing_that_a_terminal_obeys_is_printed_of_a_file_and_its_name(arguments: list[str], tmp_path: Path) -> None:
+    csv = tmp_path / "x.csv"
+    csv.write_text("a\x1b]0;pwn,b\n1,2\n")
+    said = CliRunner().invoke(app, ["send", *(argument.format(csv=csv) for argument in arguments)])
+    assert said.exit_code == 2
+    assert "\x1b" not in said.output
+    assert len(said.output.splitlines()) == 1

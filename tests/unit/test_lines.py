@@ -122,6 +122,8 @@ def test_a_body_with_a_field_called_record_is_a_body() -> None:
          "file, request 1: what is called base64 must be base64"),
         ('{"record": {"headers": 7}}', "file, request 1: headers must be an object, or a list of pairs"),
         ('{"record": {"headers": ["Xsecretx"]}}', "file, request 1: headers must be an object, or a list of pairs"),
+        ('{"record": {"headers": {"x\\ud800": "Xsecretx"}}}',
+         "file, request 1: the name of a header holds half a character"),
         ("[" * 100_000, "file: is nested too deeply"),
         ("{}\n" + "[" * 100_000, "file, line 2: is nested too deeply"),
     ],

@@ -144,6 +144,7 @@ def test_every_fault_is_told_in_a_line_of_its_own(environment: pytest.MonkeyPatc
         ("FAILED_TOPIC", "a" * 250, "must be a topic name: 1 to 249 of A-Z a-z 0-9 . _ -"),
         ("KAFKA_SSL_CAFILE", "/Xsecretx", "must be a file that can be read"),
         ("KAFKA_BOOTSTRAP_SERVERS", "", "string should have at least 1 character"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1,SASL_SSL://user:Xsecretx@b:2", "must be host:port,host:port and nothing else"),
         ("CUSTOMER_FROM_KEY", "Xsecretx", "input should be a valid boolean, unable to interpret input"),
         ("HTTP_PORT", "65536", "input should be less than or equal to 65535"),
     ],

@@ -14,11 +14,13 @@ import typer
 from rich.console import Console
 
 from app.cli.lines import NotSendable
+from app.cli.plain import as_text
 from app.cli.send.bulk import Options, naming_of, prepare, send_all
 from app.cli.send.csv_rows import CsvOptions, parse_delimiter, parse_mapping
 from app.cli.send.dry_run import dry_run, rules
 from app.cli.send.source import Source, open_source
 from app.cli.send.wrong import WrongUse
+from app.envelope import is_identifier
 from app.settings import load_settings
 
 HELP: Final = """Publish requests from files of CSV, JSON or JSON Lines, and show the answers.
@@ -104,7 +106,7 @@ def send(
         _fit_together(sources, options)
         code = _dry(sources, options) if dry else _send(sources, options)
     except WrongUse as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(str(error))
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(as_text(str(error)).decode())
         code = 2
     except KeyboardInterrupt:
         sys.stdout.flush()
@@ -129,6 +131,8 @@ def read_token(file: Path) -> str:
 def _fit_together(sources: Sequence[Source], options: Options) -> None:
     if len(sources) > 1 and (options.report or options.name):
         raise WrongUse("--report and --name are for one file")
+    if options.name is not None and not is_identifier(options.name):
+        raise WrongUse("--name must be 1 to 255 bytes of UTF-8 without control characters")
     if options.report is not None and sources[0].path is None:
         raise WrongUse("--report needs a file: what is read once only cannot be looked up again")
     if options.report is not None and options.report.exists():
