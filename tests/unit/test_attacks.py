@@ -271,7 +271,9 @@ def test_nothing_that_a_terminal_obeys_is_printed_of_a_letter(capfdbinary: pytes
 def test_nothing_that_a_terminal_obeys_is_printed_of_a_file_and_its_name(arguments: list[str], tmp_path: Path) -> None:
     csv = tmp_path / "x.csv"
     csv.write_text("a\x1b]0;pwn,b\n1,2\n")
-    said = CliRunner().invoke(app, ["send", *(argument.format(csv=csv) for argument in arguments)])
+    said = CliRunner(env={"KAFKA_BOOTSTRAP_SERVERS": "unused:9092"}).invoke(
+        app, ["send", *(argument.format(csv=csv) for argument in arguments)]
+    )
     assert said.exit_code == 2
     assert "\x1b" not in said.output
     assert len(said.output.splitlines()) == 1
