@@ -35,7 +35,7 @@ LONGEST_WAIT: Final = 5.0
 _NEXT: Final = "next batch"
 """What waits to be understood, beside the batch that is with the database."""
 
-TURN: Final = 20
+TURN: Final = 60 if part is not None else 20
 """Records that are understood before the batch that is with the database has its turn: it is not to wait for these."""
 _FAILED = Refusal(ErrorCode.INTERNAL_ERROR, (Fault("", FaultCode.FAILED),))
 
