@@ -250,7 +250,8 @@ class Pipeline:
         try:
             return await attempt()
         except Transient as error:
-            return await self._repeated(attempt, part, error)
+            failed = error.with_traceback(None)  # which holds what was at work
+        return await self._repeated(attempt, part, failed)
 
     async def _repeated(self, attempt: Callable[[], Awaitable[_Result]], part: str, failed: Transient) -> _Result:
         """`until_there`, once the first attempt has failed. What repeats it costs as much to make as some requests."""

@@ -234,6 +234,9 @@ def download(url: str) -> bytes:
                 content += part
                 if len(content) > _LARGEST_SET or time.monotonic() > deadline:
                     raise TimeoutError
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise
     except (http.client.HTTPException, ValueError):  # ValueError: a name that no host can have
         raise ConnectionError from None
     return content
