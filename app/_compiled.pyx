@@ -32,7 +32,7 @@ import os
 import orjson
 from _hashlib import openssl_sha1, openssl_sha256
 
-from app.model import UNSET, Answer, Customer, Outcome, Patient, PatientData, Position, Record, Request, StoredAnswer
+from app.model import UNSET, Answer, Customer, Envelope, Outcome, Patient, PatientData, Position, Record, Request, StoredAnswer
 
 import_datetime()
 
@@ -250,7 +250,7 @@ cdef class Reader:
         self._time, self._made_at = rules["time"], rules["made"]
 
     def request(self, record, received):
-        """What this record asks for, as if anybody may; None: look closer."""
+        """What this record asks for, as if anybody may; its envelope where a field is faulty; None: look closer."""
         try:
             return self._request(record, received)
         except Exception:  # a fault, or what was not foreseen: the plain rooms say which
@@ -356,13 +356,15 @@ cdef class Reader:
         if not _usual_customer(customer) or (self._match is not None and self._match(customer) is None):
             return None
         differs = by_key is not None and by_key != customer
-        if source is None:
-            source = f"kafka:{position.topic}#{customer}"
-
         timestamp = position.timestamp
         made = received if timestamp == -1 else self._made_at(timestamp)
-        fields = self._fields(data, made, timestamp)
+        try:
+            fields = self._fields(data, made, timestamp)
+        except Exception:
+            return self._opened(record, id, source, data, subject, by_key, written, headers)
 
+        if source is None:
+            source = f"kafka:{position.topic}#{customer}"
         request = _blank(Request)
         request.position = position
         request.id = id
@@ -377,14 +379,33 @@ cdef class Reader:
         request.data = fields
         request.refusal = None
         request.denial = None
-        request.passed_on = self._traced(headers) if (
-            headers[TRACEPARENT] is not NULL or headers[TRACESTATE] is not NULL or headers[CORRELATION] is not NULL
-        ) else ()
+        request.passed_on = self._traced(headers)
         request.key_differs = differs
         return request
 
+    cdef object _opened(self, record, id, source, dict data, subject, by_key, written, PyObject** headers):
+        """The envelope of a record, once all of it but its fields is known to be usual."""
+        envelope = _blank(Envelope)
+        envelope.record = record
+        envelope.position = record.position
+        envelope.id = id
+        envelope.source = source
+        envelope.source_from_customer = source is None
+        envelope.named_customer = data.get("customer") or subject
+        envelope.key_customer = by_key
+        envelope.patient = data.get("patient") or None
+        envelope.event_time = written
+        envelope.replayed_letter = False
+        envelope.data = data
+        envelope.readable = True
+        envelope.refusal = None
+        envelope.passed_on = self._traced(headers)
+        return envelope
+
     cdef object _traced(self, PyObject** headers):
         cdef int place
+        if headers[TRACEPARENT] is NULL and headers[TRACESTATE] is NULL and headers[CORRELATION] is NULL:
+            return ()
         kept = []
         for place in range(TRACEPARENT, CORRELATION + 1):
             if headers[place] is not NULL and <object>headers[place] is not None:

@@ -9,14 +9,14 @@ from importlib import import_module
 from re import Pattern
 from typing import Any, Final, Protocol
 
-from app.model import Answer, Customer, Outcome, Patient, PatientData, Record, Request, StoredAnswer
+from app.model import Answer, Customer, Envelope, Outcome, Patient, PatientData, Record, Request, StoredAnswer
 
 
 class Reader(Protocol):
     """What understands usual records."""
 
-    def request(self, record: Record, received: datetime) -> Request | None:
-        """What this record asks for, whoever calls; None: look closer."""
+    def request(self, record: Record, received: datetime) -> Request | Envelope | None:
+        """What this record asks for, whoever calls; its envelope where a field is faulty; None: look closer."""
 
 
 class Part(Protocol):

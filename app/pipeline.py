@@ -7,7 +7,7 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -99,30 +99,34 @@ class Pipeline:
             received = self._now()
             callers = await self.until_there(lambda: self.callers.of(records), _NEXT)
 
-            def at_once(at: int) -> Request | None:
+            def at_once(at: int) -> Request | Envelope | None:
                 return self._usual.request(records[at], callers[at], received)
 
             found = await _in_turns(at_once, range(len(records)))
-            rest = [at for at, request in enumerate(found) if request is None]
-            closer = dict(zip(rest, await self._look_closer(rest, records, callers, received), strict=True))
-            requests = [closer[at] if request is None else request for at, request in enumerate(found)]
+            opened = {at: (records[at], one) for at, one in enumerate(found) if not isinstance(one, Request)}
+            closer = await self._look_closer(opened, callers, received)
+            requests = [one if isinstance(one, Request) else closer[at] for at, one in enumerate(found)]
         self.metrics.key_differs.inc(sum(request.key_differs for request in requests))
         return requests
 
     async def _look_closer(
-        self, places: Sequence[int], records: Sequence[Record], callers: Sequence[Caller | None], received: datetime
-    ) -> list[Request]:
-        """What the records at these places ask for, room by room."""
-        envelopes = await _in_turns(self._open, [records[at] for at in places])
+        self,
+        records: Mapping[int, tuple[Record, Envelope | None]],
+        callers: Sequence[Caller | None],
+        received: datetime,
+    ) -> dict[int, Request]:
+        """What these records, by their places, ask for, room by room. Some have been opened."""
+        envelopes = await _in_turns(self._open, list(records.values()))
         owners = await self._owners(envelopes)
         pattern = re.compile(self.settings.customer_pattern)
 
-        def understand_one(number: int) -> Request:
-            envelope = envelopes[number]
+        def understand_one(given: tuple[int, Envelope]) -> Request:
+            at, envelope = given
             owner = owners.get(envelope.patient) if envelope.patient else None
-            return self._understand(envelope, owner, callers[places[number]], pattern, received)
+            return self._understand(envelope, owner, callers[at], pattern, received)
 
-        return await _in_turns(understand_one, range(len(envelopes)))
+        requests = await _in_turns(understand_one, list(zip(records, envelopes, strict=True)))
+        return dict(zip(records, requests, strict=True))
 
     async def apply(self, requests: Sequence[Request], gate: Gate) -> list[Answer]:
         """Answer these requests, in their order; each answer's effect is committed.
@@ -142,9 +146,12 @@ class Pipeline:
         self.metrics.decided([answer])
         return answer
 
-    def _open(self, record: Record) -> Envelope:
+    def _open(self, given: tuple[Record, Envelope | None]) -> Envelope:
+        record, envelope = given
         try:
-            return open_envelope(record, customer_from_key=self.settings.customer_from_key)
+            return envelope or open_envelope(
+                record, customer_from_key=self.settings.customer_from_key, usual=not self._usual.looks
+            )
         except Exception as error:  # noqa: BLE001 - a fault of ours in one record must not stop the others
             self._count_failure(record.position, _unexpected(error))
             return Envelope(record, record.position, refusal=_FAILED)

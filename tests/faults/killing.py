@@ -8,7 +8,7 @@ from typing import Any
 
 import app.consumer.intake
 from app.cli import main
-from app.model import Record, Request
+from app.model import Envelope, Record, Request
 from app.usual import Usual
 
 DEADLY = "kills every process"
@@ -17,7 +17,7 @@ DEADLY = "kills every process"
 at_once = Usual.request
 
 
-def deadly(usual: Usual, record: Record, *more: Any) -> Request | None:
+def deadly(usual: Usual, record: Record, *more: Any) -> Request | Envelope | None:
     """The first look that is had at a record, unless it kills."""
     if record.value is not None and DEADLY.encode() in record.value:
         os.kill(os.getpid(), signal.SIGKILL)

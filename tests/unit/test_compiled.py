@@ -28,7 +28,7 @@ from app.compiled import part
 from app.consumer import decode
 from app.consumer.publisher import _hash
 from app.envelope import open_envelope
-from app.model import UNSET, Answer, Customer, Headers, Outcome, Patient, Position, Record, Request, StoredAnswer
+from app.model import UNSET, Answer, Customer, Envelope, Headers, Outcome, Patient, Position, Record, Request, StoredAnswer
 from app.pipeline import uuid7
 from app.settings import Settings
 from app.understand import understand
@@ -81,7 +81,7 @@ def understood(one: Record, by: Settings = DEFAULT, caller: Caller | None = EVER
     return understand(envelope, None, received=NOW, pattern=re.compile(by.customer_pattern), caller=caller)
 
 
-def at_once(one: Any) -> Request | None:
+def at_once(one: Any) -> Request | Envelope | None:
     return Usual(DEFAULT).request(one, EVERYONE, NOW)
 
 
@@ -207,8 +207,13 @@ CALLERS += [Caller(-inf, inf, frozenset(["other"])), Caller(MADE_MS / 1000, NOW.
 everywhere = st.sampled_from([DEFAULT, DEFAULT, NO_KEYS, PATTERN])
 
 
-def assert_alike(one: Record, found: Request | None, by: Settings = DEFAULT, caller: Caller | None = EVERYONE) -> None:
-    if found is not None:
+def assert_alike(
+    one: Record, found: Request | Envelope | None, by: Settings = DEFAULT, caller: Caller | None = EVERYONE
+) -> None:
+    if isinstance(found, Envelope):
+        assert exactly(found) == exactly(open_envelope(one, customer_from_key=by.customer_from_key)), one.value
+        assert understood(one, by, EVERYONE).refusal, one.value
+    elif found is not None:
         assert exactly(found) == exactly(understood(one, by, caller)), one.value
         assert (found.record, found.position) == (one, one.position)
 
@@ -278,9 +283,17 @@ def test_what_is_plainly_usual_is_understood_at_once(form: list[tuple[str, bytes
     value = body(firstName=name, city=name, gender=name, customer="cus_1", patient="pat_1")
     for one in (record(body(lastName=name), form), record(value, form, key=None), record(value, form, timestamp=-1)):
         found = at_once(one)
-        assert found is not None
+        assert isinstance(found, Request)
         assert found.data is not None
         assert_alike(one, found)
+
+
+def test_what_is_usual_but_for_a_field_is_opened_at_once() -> None:
+    for form in FORMS:
+        for faulty in (body(firstName=""), body(phone=7), body(dateOfBirth="2999-01-01"), body(email="x"), b"{}"):
+            one = record(faulty, form)
+            assert isinstance(at_once(one), Envelope)
+            assert_alike(one, at_once(one))
 
 
 READ_PLAINLY: Final = {"email": "zoë@bücher.example", "gender": {"code": "F"}, "phone": "٠٢٠ 555", "x": 1,
@@ -290,7 +303,7 @@ READ_PLAINLY: Final = {"email": "zoë@bücher.example", "gender": {"code": "F"},
 @pytest.mark.parametrize("field", READ_PLAINLY)
 def test_what_only_a_plain_rule_can_read_is_understood_at_once_too(field: str) -> None:
     one = record(body(**{field: READ_PLAINLY[field]}), EVENT)
-    assert at_once(one) is not None
+    assert isinstance(at_once(one), Request)
     assert_alike(one, at_once(one))
 
 
