@@ -28,7 +28,19 @@ from app.compiled import part
 from app.consumer import decode
 from app.consumer.publisher import _hash
 from app.envelope import open_envelope
-from app.model import UNSET, Answer, Customer, Envelope, Headers, Outcome, Patient, Position, Record, Request, StoredAnswer
+from app.model import (
+    UNSET,
+    Answer,
+    Customer,
+    Envelope,
+    Headers,
+    Outcome,
+    Patient,
+    Position,
+    Record,
+    Request,
+    StoredAnswer,
+)
 from app.pipeline import uuid7
 from app.settings import Settings
 from app.understand import understand
