@@ -197,6 +197,7 @@ class TolerantPartition(PartitionRecords):
 
     def __next__(self) -> Any:
         if self.allowance.spent:
+            self._records_iterator = iter(())  # the one before holds us, and what it has unpacked
             raise StopIteration
         record = super().__next__()  # type: ignore[no-untyped-call]
         if type(record) is Record:

@@ -66,6 +66,23 @@ def test_a_response_is_let_go_as_soon_as_it_is_read() -> None:
         gc.enable()
 
 
+@pytest.mark.rule("R18.6")
+def test_a_response_is_let_go_as_soon_as_no_more_of_it_may_be_read() -> None:
+    response = TolerantRecords(batch([ONE]) + batch([TWO], base=1))
+    kept = weakref.ref(response)
+    gc.disable()
+    try:
+        partition = TolerantPartition(TopicPartition("t", 0), response, [], 0, None, as_records, True, READ_COMMITTED)
+        partition.allowance.renew(1)
+        assert len(list(partition)) == 1
+        assert list(partition) == []
+        del response, partition
+        assert kept() is None
+    finally:
+        TolerantPartition.allowance.renew(1 << 60)
+        gc.enable()
+
+
 @pytest.mark.rule("R6.50")
 @pytest.mark.parametrize("codec", [0, 1, 2, 3, 4], ids=["plain", "gzip", "snappy", "lz4", "zstd"])
 def test_an_intact_batch_is_decoded_whatever_its_codec(codec: int) -> None:
