@@ -860,10 +860,11 @@ cdef inline int _varint(const unsigned char** at, const unsigned char* end, long
     return 0
 
 
-def count_headers(const unsigned char[::1] body, long long count, long long most):
+def count_headers(const unsigned char[::1] body, long long count, long long last_offset, long long most):
     """How many headers the records of an unpacked batch have in all.
 
-    -1 where they are not `count` sound records, whose offsets ascend and lie no more than `most` behind the first.
+    -1 where they are not `count` sound records, whose offsets ascend and lie no more than `last_offset` behind the first,
+    each with no more than `most` headers.
     """
     if not body.shape[0]:
         return -1 if count else 0
@@ -882,14 +883,14 @@ def count_headers(const unsigned char[::1] body, long long count, long long most
             if not _varint(&at, last, &number):
                 return -1
             if field == 1:
-                if not before < number <= most:
+                if not before < number <= last_offset:
                     return -1
                 before = number
             if field >= 2 and number > 0:
                 if number > last - at:
                     return -1
                 at += number
-        if not _varint(&at, last, &number) or not 0 <= number <= last - at:
+        if not _varint(&at, last, &number) or not 0 <= number <= last - at or number > most:
             return -1
         headers += number
         at = last

@@ -82,8 +82,8 @@ class Part(Protocol):
     def size_of(self, record: Record) -> int:
         """Bytes of key, value and headers."""
 
-    def count_headers(self, body: bytes, count: int, last: int) -> int:
-        """Of the records of an unpacked batch; -1 where it is not sound."""
+    def count_headers(self, body: bytes, count: int, last: int, most: int) -> int:
+        """Of the records of an unpacked batch; -1 where it is not sound, or one has more than `most`."""
 
     def murmur2(self, data: bytes) -> int:
         """The place of a key, as clients of Kafka count."""

@@ -23,11 +23,14 @@ AT_ONCE: Final = 8 * MEBIBYTE
 def weigh(body: bytes, count: int, last: int) -> int:
     """Bytes that the `count` records of an unpacked batch take beside their contents; `AT_ONCE` and more is no count.
 
-    So much weighs also what is no sound batch: one whose records claim other offsets than the batch holds, up to `last`
-    behind its first, or do not ascend. Of batches that are not compressed brokers never look at them.
+    So much weighs also one with a record of too many headers, and what is no sound batch: one whose records claim other
+    offsets than it holds, up to `last` behind its first, or do not ascend. Where nothing is compressed, brokers never
+    look at them.
     """
+    if _RECORD * count >= AT_ONCE:
+        return AT_ONCE
     if part is not None:
-        headers = part.count_headers(body, count, last)
+        headers = part.count_headers(body, count, last, MOST_HEADERS)
         return AT_ONCE if headers < 0 else _RECORD * count + _HEADER * headers
     at, headers, before = 0, 0, -1
     read = bytearray(body)
@@ -41,7 +44,7 @@ def weigh(body: bytes, count: int, last: int) -> int:
                 length, at = decode_varint(read, at)
                 at += max(length, 0)
             number, at = decode_varint(read, at)
-            if not (before < offset <= last and 0 <= number <= end - at and at <= end):
+            if not (before < offset <= last and 0 <= number <= min(end - at, MOST_HEADERS)):
                 return AT_ONCE
             headers, at, before = headers + number, end, offset
     except (IndexError, ValueError):
