@@ -15,6 +15,7 @@ import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -243,11 +244,9 @@ class _TolerantBatch(_Batch):
         self.next_offset = batch.next_offset
 
     def __iter__(self) -> Iterator[Any]:
-        try:
+        with suppress(Exception):  # a header name, a codec, a length: told apart record by record
             if self._is_simple():
                 return iter(list(self._batch))
-        except Exception:  # noqa: BLE001 - a header name, a codec, a length: told apart record by record
-            return iter(_BrokenBatch(self._raw, trusted=True))
         return iter(_BrokenBatch(self._raw, trusted=True))
 
     def _is_simple(self) -> bool:
