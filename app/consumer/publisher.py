@@ -43,6 +43,8 @@ PIECE_BYTES: Final = 768 * 1024
 """What goes to a partition at once, unless a single record is larger. A topic takes 1 MiB, if nobody set it lower."""
 LEAST_PIECE_BYTES: Final = 16 * 1024
 """Where topics take less than that, pieces become smaller, but not more so."""
+LONGEST_KEY: Final = MEBIBYTE
+"""Bytes of a key that an answer bears."""
 SHORT_KEY: Final = 128
 """Bytes of a key whose place is remembered."""
 
@@ -66,12 +68,17 @@ def outgoing(answer: Answer, settings: Settings) -> list[Outgoing]:
     """The records that an answer consists of: itself, and the dead letter if there must be one."""
     topic = settings.completed_topic if answer.status == 200 else settings.failed_topic
     place, given = answer.record.position, answer.record.key
-    key = answer.customer.encode() if answer.customer is not None else given
+    key = answer.customer.encode() if answer.customer is not None else _bearable(given)
     records = [Outgoing(place, topic, key, answer.value, answer_headers(answer, topic))]
     if answer.dead_letter:
         headers = letter_headers(answer, settings.group_id)
         records.append(Outgoing(place, settings.dlq_topic, given, answer.record.value, headers))
     return records
+
+
+def _bearable(key: bytes | None) -> bytes | None:
+    """The key, unless no topic would take an answer that bears it: compressed, a request's may be megabytes."""
+    return key if key is None or len(key) <= LONGEST_KEY else None
 
 
 class Publisher:

@@ -36,6 +36,7 @@ from app.consumer.decode import (
     install,
     to_record,
 )
+from app.consumer.publisher import outgoing
 from app.consumer.requester import Outbound
 from app.envelope import MAX_RECORD
 from app.model import Headers
@@ -168,6 +169,15 @@ def test_a_record_whose_dead_letter_no_topic_would_take_is_too_large(headers: He
     assert answer.error == (None if status == 200 else "record_too_large")
     at_once = Usual(SETTINGS).request(filled, EVERYONE, NOW)
     assert at_once is None or status == 200
+
+
+@pytest.mark.rule("R18.8")
+@pytest.mark.parametrize(("size", "kept"), [(MEBIBYTE, True), (MEBIBYTE + 1, False), (8 * MEBIBYTE, False)])
+def test_a_key_that_no_answer_could_bear_is_left_out_of_it(size: int, kept: bool) -> None:
+    key = b"k" * size
+    (answer,) = decided(request_of(record(b"{", EVENT, key=key))).answers
+    (given,) = outgoing(answer, SETTINGS)
+    assert (answer.status, given.key) == (400, key if kept else None)
 
 
 @pytest.mark.rule("R18.1")
