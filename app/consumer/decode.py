@@ -25,10 +25,9 @@ import cramjam
 from aiokafka.codec import _detect_xerial_stream
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import decode_varint
 
 from app.compiled import part
-from app.consumer.bounds import AT_ONCE, MOST_HEADERS, Allowance, weigh
+from app.consumer.bounds import AT_ONCE, FEW_HEADERS, HEADERS_BY_HAND, MOST_HEADERS, Allowance, number_at, weigh
 from app.model import NO_TIMESTAMP, Position, Record, made
 from app.settings import MEBIBYTE
 
@@ -273,6 +272,7 @@ class _BrokenBatch(_Batch):
 
     def __init__(self, raw: bytes, *, trusted: bool) -> None:
         self._raw, self._trusted = raw, trusted
+        self._headers_left = HEADERS_BY_HAND
         (self.base_offset,) = struct.unpack_from(">q", raw)
         head = _HEAD.unpack_from(raw) if len(raw) >= _HEAD.size else (0,) * 13
         self._attributes, last_delta, self._first_time, self._max_time, count = *head[5:9], head[12]
@@ -310,22 +310,24 @@ class _BrokenBatch(_Batch):
             yield record
 
     def _read(self, body: bytearray, at: int) -> tuple[_Decoded, int]:
-        length, at = decode_varint(body, at)
+        length, at = number_at(body, at, len(body))
         end = at + length
-        if not at <= end <= len(body):
+        if not at < end <= len(body):
             raise ValueError("the record is longer than its batch")
-        _, at = decode_varint(body, at)
-        time_delta, at = decode_varint(body, at)
-        offset_delta, at = decode_varint(body, at)
-        key, at = _read_bytes(body, at)
-        value, at = _read_bytes(body, at)
-        count, at = decode_varint(body, at)
+        _, at = number_at(body, at, end)
+        time_delta, at = number_at(body, at, end)
+        offset_delta, at = number_at(body, at, end)
+        key, at = _read_bytes(body, at, end)
+        value, at = _read_bytes(body, at, end)
+        count, at = number_at(body, at, end)
         headers: list[tuple[str, bytes | None]] = []
-        if count > MOST_HEADERS:
+        if count > FEW_HEADERS:
+            self._headers_left -= count
+        if count > MOST_HEADERS or (count > FEW_HEADERS and self._headers_left < 0):
             headers, count, at = [(UNDECODABLE, None)], 0, end
         for _ in range(count):
-            name, at = _read_bytes(body, at)
-            content, at = _read_bytes(body, at)
+            name, at = _read_bytes(body, at, end)
+            content, at = _read_bytes(body, at, end)
             try:
                 headers.append(((name or b"").decode(), content))
             except UnicodeDecodeError:
@@ -338,10 +340,10 @@ class _BrokenBatch(_Batch):
         return _Decoded(offset, timestamp, int(bool(appended)), key, value, headers), end
 
 
-def _read_bytes(body: bytearray, at: int) -> tuple[bytes | None, int]:
-    length, at = decode_varint(body, at)
+def _read_bytes(body: bytearray, at: int, end: int) -> tuple[bytes | None, int]:
+    length, at = number_at(body, at, end)
     if length < 0:
         return None, at
-    if at + length > len(body):
+    if at + length > end:
         raise ValueError("longer than its record")
     return bytes(body[at : at + length]), at + length

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import importlib
 import struct
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cramjam
 import pytest
@@ -105,6 +106,36 @@ def test_a_record_that_claims_the_offset_of_another_is_answered_in_its_own_place
     assert [each.undecodable for each in found] == [number >= read_still for number in range(len(deltas))] + [False]
 
 
+OVERFLOWING: Final = """
+import struct, sys
+from tests.faults.batches import HEAD
+from tests.unit import test_attacks as here
+if sys.argv[1] == "plain":
+    here.bounds.part = None
+records = [bytes([0, 0, *here.vary(0), *here.vary(length), *b"v", *here.vary(0)]) for length in here.LENGTHS]
+for record in records:
+    whole = here.vary(len(record)) + record
+    raw = here.claiming([0], 0)[:HEAD] + whole
+    print([each.undecodable for each in map(here.to_record, here.read(here.sealed(raw)))])
+"""
+LENGTHS: Final = (2**31, 2**32, 2**33 + 1, 2**40, 2**62, -(2**31), -(2**40), 1, 2, 100)
+
+
+def vary(number: int) -> bytes:
+    """The number as Kafka writes it in a record."""
+    left, written = ((number << 1) ^ (number >> 63)) & (1 << 64) - 1, b""
+    while left > 127:
+        left, written = left >> 7, written + bytes([left & 127 | 128])
+    return written + bytes([left])
+
+
+@pytest.mark.rule("R18.4")
+@pytest.mark.parametrize("part", ["compiled", "plain"])
+def test_a_length_beyond_the_batch_ends_no_process(part: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OVERFLOWING, part], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split("\n")) == (0, ["[True]"] * len(LENGTHS) + [""]), done.stderr[-300:]
+
+
 @pytest.mark.rule("R18.5")
 @pytest.mark.usefixtures("either_part")
 def test_of_a_record_with_a_flood_of_headers_only_the_place_is_read_and_its_neighbours_are_read() -> None:
@@ -119,6 +150,14 @@ def test_of_a_record_with_a_flood_of_headers_only_the_place_is_read_and_its_neig
     assert [each.undecodable for each in found] == [False, True, False]
     assert found[0].headers == found[2].headers == ONE.headers
     assert peak < 16 * MEBIBYTE
+
+
+@pytest.mark.rule("R18.5")
+@pytest.mark.usefixtures("either_part")
+def test_a_batch_has_so_many_headers_in_all_that_are_read_and_records_with_few_are_read_beyond() -> None:
+    many, few = Outbound(None, b"{}", (("a", b""),) * 9_000), Outbound(None, b"{}", (("a", b""),) * 100)
+    found = [to_record(raw) for raw in read(batch([*[many] * 20, few], codec=4))]
+    assert [each.undecodable for each in found] == [False] * 11 + [True] * 9 + [False]
 
 
 @pytest.mark.rule("R18.5")
