@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from importlib import import_module
+from operator import attrgetter
 from re import Pattern
 from typing import Any, Final, Protocol
 
@@ -98,3 +99,5 @@ def _load() -> Part | None:
 
 
 part: Final = _load()
+size_of: Final[Callable[[Record], int]] = part.size_of if part is not None else attrgetter("size")
+"""Bytes of key, value and headers of a record, in the quickest way there is."""

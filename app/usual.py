@@ -18,8 +18,6 @@ class Usual:
     """Understands what most records are: of one of the simple forms, with nothing wrong, and no patient to look up."""
 
     def __init__(self, settings: Settings) -> None:
-        self.looks = part is not None
-        """Whether it looks at records at all."""
         self._reader = part and part.Reader(
             from_key=settings.customer_from_key,
             pattern=None if settings.customer_pattern == CUSTOMER_PATTERN else re.compile(settings.customer_pattern),
@@ -30,6 +28,11 @@ class Usual:
             names=READ,
             rules={**RULES, "time": read_time, "made": from_milliseconds},
         )
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at records at all."""
+        return self._reader is not None
 
     def request(self, record: Record, caller: Caller | None, received: datetime) -> Request | Envelope | None:
         """What `understand` makes of this record, or only its envelope, where one of its fields is at fault.

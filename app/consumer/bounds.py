@@ -7,7 +7,7 @@ from typing import Final
 
 from aiokafka.record.util import decode_varint
 
-from app.compiled import part
+from app.compiled import part, size_of
 from app.model import Record
 from app.settings import MEBIBYTE
 
@@ -88,5 +88,4 @@ class Allowance:
 
     def take(self, record: Record) -> None:
         """Count a record that was handed over."""
-        size = part.size_of(record) if part is not None else record.size
-        self._left -= size + _RECORD + _HEADER * len(record.headers)
+        self._left -= size_of(record) + _RECORD + _HEADER * len(record.headers)

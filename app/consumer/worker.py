@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
-from app.compiled import part as compiled
+from app.compiled import size_of
 from app.consumer.intake import Intake, as_partition
 from app.consumer.offsets import Partition, committable, partition_of
 from app.consumer.publisher import Outgoing, Publisher, outgoing
@@ -449,7 +449,7 @@ def _size(batch: _Batch) -> int:
 
 def _split(records: Sequence[Record], limit: int) -> Iterator[tuple[Sequence[Record], int]]:
     """The records in order, in parts of at most `limit` bytes, each with its size; a larger one is its own part."""
-    sizes = [compiled.size_of(record) if compiled else record.size for record in records]
+    sizes = [size_of(record) for record in records]
     if (total := sum(sizes)) <= limit:
         yield records, total
         return

@@ -125,9 +125,8 @@ def _any_envelope(record: Record, customer_from_key: bool) -> Envelope:
     position = record.position
     if headers.of_letter:
         position = _letter_position(headers) or position
-    value, unreadable = _read_value(record.value)
-    if record.size > MAX_RECORD:
-        value, unreadable = None, _refuse(ErrorCode.RECORD_TOO_LARGE, FaultCode.TOO_LARGE)
+    too_large = _refuse(ErrorCode.RECORD_TOO_LARGE, FaultCode.TOO_LARGE) if record.size > MAX_RECORD else None
+    value, unreadable = (None, too_large) if too_large else _read_value(record.value)
     if "ce_specversion" in headers:
         event = _binary_event(headers)
     elif _is_structured(headers, value):
