@@ -524,19 +524,12 @@ cdef inline object _kept(given, standing):
     return standing if given is UNSET else given
 
 
-cdef inline object _next(before, Py_ssize_t place):
-    """The next version of a row that is known, by where its version stands."""
-    return 1 if before is None else _of(before, place) + 1
-
-
-def effect(data, id, customer, patient, effective_at, now, tick, known_customer, known_patient, new_patient_id):
-    """What becomes of two rows, and how that is called; a row that needs no change stays the same object."""
+def effect(data, id, customer, patient, effective_at, now, tick, new_patient_id):
+    """What becomes of customer and patient, and how that is called; one that needs no change stays the same object."""
     cdef Py_ssize_t at
     cdef bint same = patient is not None
     _check(customer, 12)
-    _check(known_customer, 12)
-    _check(patient, 17)
-    _check(known_patient, 17)
+    _check(patient, 16)
     time = now
     if customer is not None and _of(customer, 9) >= time:
         time = _of(customer, 9) + tick
@@ -560,7 +553,7 @@ def effect(data, id, customer, patient, effective_at, now, tick, known_customer,
                 Customer,
                 (
                     id, email, _of(customer, 2), _of(customer, 3), _of(customer, 4), phone, _of(customer, 6),
-                    _of(customer, 7), _of(customer, 8), time, _of(customer, 10), _next(known_customer, 11),
+                    _of(customer, 7), _of(customer, 8), time, _of(customer, 10), _of(customer, 11),
                 ),
             )  # fmt: skip
 
@@ -572,7 +565,7 @@ def effect(data, id, customer, patient, effective_at, now, tick, known_customer,
     )  # fmt: skip
     if patient is None:
         return _CREATED, after, _row(
-            Patient, (new_patient_id(), id, *fields, effective_at, time, time, None, 1)
+            Patient, (new_patient_id(), id, *fields, effective_at, time, time, None)
         )
     for at in range(10):
         if _of(fields, at) != _of(patient, 2 + at):
@@ -586,7 +579,7 @@ def effect(data, id, customer, patient, effective_at, now, tick, known_customer,
     outcome = _UNCHANGED if after is customer and time == _of(patient, 14) else _UPDATED
     return outcome, after, _row(
         Patient,
-        (_of(patient, 0), id, *fields, latest, _of(patient, 13), time, None, _next(known_patient, 16)),
+        (_of(patient, 0), id, *fields, latest, _of(patient, 13), time, None),
     )
 
 
@@ -725,7 +718,7 @@ def success_value(request, outcome, customer, patient, timestamp):
     if customer is None or patient is None:
         raise TypeError("no row")
     _check(customer, 12)
-    _check(patient, 17)
+    _check(patient, 16)
     updated, deleted = customer[9], customer[10]
     if patient[14] > updated:
         updated = patient[14]

@@ -46,11 +46,9 @@ class Part(Protocol):
         effective_at: datetime,
         now: datetime,
         tick: timedelta,
-        known_customer: Customer | None,
-        known_patient: Patient | None,
         new_patient_id: Callable[[], str],
     ) -> tuple[Outcome, Customer, Patient]:
-        """What becomes of two rows, and how that is called."""
+        """What becomes of customer and patient, and how that is called."""
 
     def success_value(
         self,

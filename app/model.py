@@ -189,7 +189,10 @@ class Request:
 
 
 class Customer(NamedTuple):
-    """A row of `customers`. `metadata` is JSON text. `version` counts the writes of the row, from 1."""
+    """A row of `customers` without its patient. `metadata` is JSON text.
+
+    `version` counts the writes of the row, those of the patient too, from 1.
+    """
 
     customer: str
     email: str | None
@@ -209,7 +212,7 @@ class Customer(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """A row of `patients`: the one profile of its customer. `effective_at`: the newest effective time applied."""
+    """The patient in a row of `customers`. `effective_at`: the newest effective time applied."""
 
     patient: str
     customer: str
@@ -227,10 +230,13 @@ class Patient(NamedTuple):
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
-    version: int
 
     def __repr__(self) -> str:
-        return f"Patient({self.patient}, version {self.version})"
+        return f"Patient({self.patient})"
+
+
+Row = tuple[Customer, Patient]
+"""A row of `customers`, as it is written: whole."""
 
 
 class Outcome(StrEnum):
@@ -263,7 +269,7 @@ class StoredAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Known:
-    """What the database held when a batch was read: stored answers by key, rows by customer id."""
+    """What the database held when a batch was read: stored answers by key, customers and patients by customer id."""
 
     answers: dict[bytes, StoredAnswer] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
@@ -277,13 +283,11 @@ class Known:
 class Writes:
     """What one batch changes, each row once, sorted by key so that two workers lock in the same order.
 
-    `changed_*` rows carry their new version; the stored one must be one less.
+    `changed` rows carry their new version; the stored one must be one less.
     """
 
-    new_customers: tuple[Customer, ...] = ()
-    changed_customers: tuple[Customer, ...] = ()
-    new_patients: tuple[Patient, ...] = ()
-    changed_patients: tuple[Patient, ...] = ()
+    new: tuple[Row, ...] = ()
+    changed: tuple[Row, ...] = ()
     answers: tuple[StoredAnswer, ...] = ()
 
     def __repr__(self) -> str:

@@ -24,6 +24,7 @@ from app.model import (
     Patient,
     PatientData,
     Request,
+    Row,
     StoredAnswer,
     Writes,
     made,
@@ -130,12 +131,11 @@ class _Fold:
     def _effect(
         self, request: Request, data: PatientData, id: str, customer: Customer | None, patient: Patient | None
     ) -> Answer:
-        """Bring both rows to what the request wants; one that needs no change stays the same object."""
+        """Bring customer and patient to what the request wants; one that needs no change stays the same object."""
         if part is not None:
             outcome, after_customer, after_patient = part.effect(
-                data, id, customer, patient, request.effective_at, self.now, _TICK, self.known.customers.get(id),
-                self.known.patients.get(id), self.new_patient_id,
-            )  # fmt: skip
+                data, id, customer, patient, request.effective_at, self.now, _TICK, self.new_patient_id
+            )
             self.customers[id], self.patients[id] = after_customer, after_patient
             return self._final(request, outcome, after_customer, after_patient)
         time = self._next_time(customer, patient)
@@ -178,8 +178,7 @@ class _Fold:
         email = _kept(data.email, customer.email)
         if data.phone == customer.phone and email == customer.email:
             return customer
-        version = _next_version(self.known.customers.get(id))
-        _, _, first_name, last_name, billing, _, has_account, metadata, created_at, _, deleted_at, _ = customer
+        _, _, first_name, last_name, billing, _, has_account, metadata, created_at, _, deleted_at, version = customer
         values = (
             id, email, first_name, last_name, billing, data.phone, has_account, metadata, created_at, time, deleted_at,
             version,
@@ -203,15 +202,13 @@ class _Fold:
             data.country,
         )
         if patient is None:
-            return made(Patient, (self.new_patient_id(), id, *fields, effective_at, time, time, None, 1))
+            return made(Patient, (self.new_patient_id(), id, *fields, effective_at, time, time, None))
         effective_at = max(effective_at, patient.effective_at)
         if patient[_SET_BY_REQUESTS] == fields:
             if effective_at == patient.effective_at:
                 return patient
             time = patient.updated_at
-        version = _next_version(self.known.patients.get(id))
-        values = (patient.patient, id, *fields, effective_at, patient.created_at, time, None, version)
-        return made(Patient, values)
+        return made(Patient, (patient.patient, id, *fields, effective_at, patient.created_at, time, None))
 
     def _final(self, request: Request, outcome: Outcome, customer: Customer, patient: Patient) -> Answer:
         kept, given = success(request, outcome, customer, patient, now=self.now)
@@ -222,27 +219,15 @@ class _Fold:
     def writes(self) -> Writes:
         """What the fold changed, each row once with its next version, sorted by key."""
         customers, patients = self.known.customers, self.known.patients
-        changed = [row for id, row in self.customers.items() if row is not customers.get(id)]
-        for row in changed:
-            profile = self.patients.get(row.customer)
-            # The two rows of a customer are one state: without this, two workers could change one of them each.
-            if profile is not None and profile is patients.get(row.customer):
-                self.patients[row.customer] = profile._replace(version=profile.version + 1)
-        profiles = [row for id, row in self.patients.items() if row is not patients.get(id)]
-        # by their first field: customers by customer, patients by patient, answers by key
-        changed.sort(key=_FIRST)
-        profiles.sort(key=_FIRST)
-        return Writes(
-            new_customers=tuple([row for row in changed if row.customer not in customers]),
-            changed_customers=tuple([row for row in changed if row.customer in customers]),
-            new_patients=tuple([row for row in profiles if row.customer not in patients]),
-            changed_patients=tuple([row for row in profiles if row.customer in patients]),
-            answers=tuple(sorted(self.new_answers, key=_FIRST)),
-        )
-
-
-def _next_version(before: Customer | Patient | None) -> int:
-    return before.version + 1 if before else 1
+        new: list[Row] = []
+        changed: list[Row] = []
+        for id in sorted(self.patients):  # every customer that was changed has one
+            customer, patient, before = self.customers[id], self.patients[id], customers.get(id)
+            if before is None:
+                new.append((customer, patient))
+            elif customer is not before or patient is not patients.get(id):
+                changed.append((made(Customer, (*customer[:-1], before.version + 1)), patient))
+        return Writes(tuple(new), tuple(changed), tuple(sorted(self.new_answers, key=_FIRST)))
 
 
 def _kept(given: OptionalText, standing: str | None) -> str | None:

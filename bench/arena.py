@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from app.settings import PREFIX, Settings
 from app.store.migrate import migrate
 from bench.kafka import create_topics, delete_topics
-from bench.people import CUSTOMER_COLUMNS, PATIENT_COLUMNS, customer_rows, patient_rows
+from bench.people import COLUMNS, rows
 from devstack.servers import Servers
 
 PARTITIONS: Final = 6
@@ -150,14 +150,8 @@ async def _fill(url: str, customers: int) -> None:
 
 async def fill(connection: asyncpg.Connection[Any], customers: int) -> None:
     """Put so many customers with their patients into tables that are migrated and empty."""
-    # The foreign key would be looked up row by row; these rows are known to be right.
-    await connection.execute("set session_replication_role = replica")
-    for table, columns, rows in (
-        ("customers", CUSTOMER_COLUMNS, customer_rows),
-        ("patients", PATIENT_COLUMNS, patient_rows),
-    ):
-        source = _sent(rows(customers))
-        await connection.copy_to_table(table, source=source, columns=columns, timeout=_STATEMENT_SECONDS)
+    source = _sent(rows(customers))
+    await connection.copy_to_table("customers", source=source, columns=COLUMNS, timeout=_STATEMENT_SECONDS)
     await connection.execute("vacuum (freeze, analyze)", timeout=_STATEMENT_SECONDS)
 
 

@@ -45,9 +45,9 @@ _FILLED: Final = """
         date_of_birth, updated_at
     )
     select
-        customer, email, p.first_name, p.last_name, phone, gender, address, address2, city, state, postal_code, country,
-        date_of_birth, p.updated_at
-    from customers join patients as p using (customer);
+        customer, email, patient_first_name, patient_last_name, phone, gender, address, address2, city, state,
+        postal_code, country, date_of_birth, updated_at
+    from customers;
     analyze wide
 """
 _SCHEMA: Final[dict[str, Any]] = {

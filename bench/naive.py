@@ -25,21 +25,20 @@ from app.settings import Settings, load_settings
 
 _FIND: Final = "select answer from requests where key = $1"
 _CUSTOMER: Final = """
-    insert into customers (customer, email, first_name, last_name, phone) values ($1, $2, $3, $4, $5)
-    on conflict (customer) do update set email = excluded.email, phone = excluded.phone, updated_at = now()
-    returning customer, email, first_name, last_name, billing_address_id, phone, has_account, created_at, updated_at
-"""
-_PATIENT: Final = """
-    insert into patients (
-        patient, customer, first_name, last_name, date_of_birth, gender, address, address2, city, state, postal_code,
-        country, effective_at
-    ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now())
+    insert into customers (
+        customer, email, first_name, last_name, phone, patient, patient_first_name, patient_last_name, date_of_birth,
+        gender, address, address2, city, state, postal_code, country, effective_at, patient_created_at,
+        patient_updated_at
+    ) values ($1, $2, $3, $4, $5, $6, $3, $4, $7, $8, $9, $10, $11, $12, $13, $14, now(), now(), now())
     on conflict (customer) do update set
-        first_name = excluded.first_name, last_name = excluded.last_name, date_of_birth = excluded.date_of_birth,
-        gender = excluded.gender, address = excluded.address, address2 = excluded.address2, city = excluded.city,
-        state = excluded.state, postal_code = excluded.postal_code, country = excluded.country,
-        effective_at = now(), updated_at = now()
-    returning patient, version
+        email = excluded.email, phone = excluded.phone, patient_first_name = excluded.first_name,
+        patient_last_name = excluded.last_name, date_of_birth = excluded.date_of_birth, gender = excluded.gender,
+        address = excluded.address, address2 = excluded.address2, city = excluded.city, state = excluded.state,
+        postal_code = excluded.postal_code, country = excluded.country, effective_at = now(), updated_at = now(),
+        patient_updated_at = now()
+    returning
+        customer, email, first_name, last_name, billing_address_id, phone, has_account, created_at, updated_at,
+        patient, version
 """
 _ANSWER: Final = """
     insert into requests (
@@ -137,16 +136,13 @@ async def _apply(connection: Any, request: PatientRequest, message: KafkaMessage
     key = hashlib.sha256(f"{asked['source']}\n{asked['id']}".encode()).digest()[:16]
     if (stored := await connection.fetchval(_FIND, key)) is not None:
         return bytes(stored)
-    customer = await connection.fetchrow(
-        _CUSTOMER, request.customer, request.email, request.firstName, request.lastName, request.phone
-    )
-    patient = await connection.fetchrow(
-        _PATIENT, f"pat_{uuid.uuid4()}", request.customer, request.firstName, request.lastName, request.dateOfBirth,
-        request.gender, request.address, request.address2, request.city, request.state, request.postalCode,
-        request.country,
-    )  # fmt: skip
-    outcome = "created" if patient["version"] == 1 else "updated"
-    body = {**customer, "deleted_at": None, "metadata": {}, "patient": patient["patient"], **request.model_dump()}
+    row = dict(await connection.fetchrow(
+        _CUSTOMER, request.customer, request.email, request.firstName, request.lastName, request.phone,
+        f"pat_{uuid.uuid4()}", request.dateOfBirth, request.gender, request.address, request.address2, request.city,
+        request.state, request.postalCode, request.country,
+    ))  # fmt: skip
+    outcome = "created" if row.pop("version") == 1 else "updated"
+    body = {**request.model_dump(), "deleted_at": None, "metadata": {}, **row}
     answer = _envelope(200, outcome, asked, body)
     raw: Any = message.raw_message
     await connection.execute(

@@ -51,38 +51,25 @@ def person(number: int, version: int = 0) -> dict[str, Any]:
     }
 
 
-def customer_rows(count: int) -> Iterator[bytes]:
+def rows(count: int) -> Iterator[bytes]:
     """Rows of `customers` as Postgres's text format has them, in chunks: as the worker would have stored version 0."""
     for chunk in _chunks(count):
         lines = []
         for number in chunk:
             has = person(number)
-            given = (customer(number), has["email"], has["firstName"], has["lastName"], has["phone"])
-            lines.append("\t".join((*given, _MADE, _MADE)))
-        yield ("\n".join(lines) + "\n").encode()
-
-
-CUSTOMER_COLUMNS: Final = ("customer", "email", "first_name", "last_name", "phone", "created_at", "updated_at")
-
-
-def patient_rows(count: int) -> Iterator[bytes]:
-    """The same of `patients`."""
-    for chunk in _chunks(count):
-        lines = []
-        for number in chunk:
-            has = person(number)
             given = (
-                f"pat_{number:032d}", customer(number), has["firstName"], has["lastName"], has["dateOfBirth"],
-                has["gender"], has["address"], has["address2"] or "\\N", has["city"], has["state"], has["postalCode"],
-                has["country"],
+                customer(number), has["email"], has["firstName"], has["lastName"], has["phone"], f"pat_{number:032d}",
+                has["firstName"], has["lastName"], has["dateOfBirth"], has["gender"], has["address"],
+                has["address2"] or "\\N", has["city"], has["state"], has["postalCode"], has["country"],
             )  # fmt: skip
-            lines.append("\t".join((*given, _MADE, _MADE, _MADE)))
+            lines.append("\t".join((*given, *[_MADE] * 5)))
         yield ("\n".join(lines) + "\n").encode()
 
 
-PATIENT_COLUMNS: Final = (
-    "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
-    "postal_code", "country", "effective_at", "created_at", "updated_at",
+COLUMNS: Final = (
+    "customer", "email", "first_name", "last_name", "phone", "patient", "patient_first_name", "patient_last_name",
+    "date_of_birth", "gender", "address", "address2", "city", "state", "postal_code", "country", "created_at",
+    "updated_at", "effective_at", "patient_created_at", "patient_updated_at",
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['customers', 'patients', 'requests', 'assignments', 'patient_upsert_revision']
+    foreach name in array array['customers', 'requests', 'assignments', 'patient_upsert_revision']
     loop
         if to_regclass('public.' || name) is not null then
             execute format('alter table public.%I owner to patient_upsert_owner', name);

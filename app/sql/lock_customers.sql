@@ -1,5 +1,5 @@
 -- Locks the rows of these customers until the end of the transaction, in the order in which updates lock them, and as
--- strongly: foreign key checks of others need not wait. By customers_pkey (see begin.sql).
+-- strongly. By customers_pkey (see begin.sql).
 select
 from unnest($1::text[]) as asked (customer)
 join customers as c on c.customer = asked.customer

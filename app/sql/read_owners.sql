@@ -1,4 +1,4 @@
--- Whose are these patients? Deleted ones too. One look into patients_pkey an id (see begin.sql).
-select p.patient, p.customer
+-- Whose are these patients? Deleted ones too. One look into customers_patient_key an id (see begin.sql).
+select c.patient, c.customer
 from unnest($1::text[]) as asked (patient)
-join patients as p on p.patient = asked.patient
+join customers as c on c.patient = asked.patient

@@ -21,7 +21,6 @@ CLOSE_SECONDS: Final = 2.0
 
 NEEDED: Final = {
     "customers": ("select", "insert", "update"),
-    "patients": ("select", "insert", "update"),
     "requests": ("select", "insert", "delete"),
     "assignments": ("select", "insert", "update"),
     VERSION_TABLE: ("select",),

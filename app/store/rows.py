@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
-from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 
-from app.model import Customer, Known, Outcome, Patient, Position, StoredAnswer, made
+from app.model import Customer, Known, Outcome, Patient, Position, Row, StoredAnswer, made
 
-Row = Any
+Found = Any
 """A record of the driver: a tuple with names."""
 
-CUSTOMER_COLUMNS: Final = Customer._fields
-PATIENT_COLUMNS: Final = Patient._fields
+COLUMNS: Final = (
+    "customer", "email", "first_name", "last_name", "billing_address_id", "phone", "has_account", "metadata",
+    "created_at", "updated_at", "deleted_at", "version",
+    "patient", "patient_first_name", "patient_last_name", "date_of_birth", "gender", "address", "address2", "city",
+    "state", "postal_code", "country", "effective_at", "patient_created_at", "patient_updated_at",
+    "patient_deleted_at",
+)  # fmt: skip
 ANSWER_COLUMNS: Final = (
     "key", "source", "id", "customer", "record_topic", "record_partition", "record_offset", "record_timestamp",
     "fingerprint", "outcome", "answer", "received_at",
 )  # fmt: skip
-UPDATE_CUSTOMERS: Final = attrgetter("customer", "email", "phone", "updated_at", "version")
-UPDATE_PATIENTS: Final = attrgetter(
-    "patient", "customer", "first_name", "last_name", "date_of_birth", "gender", "address", "address2", "city", "state",
-    "postal_code", "country", "effective_at", "updated_at", "version",
-)  # fmt: skip
 _CUSTOMER: Final = len(ANSWER_COLUMNS)
-_PATIENT: Final = _CUSTOMER + len(CUSTOMER_COLUMNS)
+_PATIENT: Final = _CUSTOMER + len(Customer._fields)
 """Where the columns of the customer and of the patient begin in a row of `read.sql`."""
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -41,9 +40,20 @@ def query(name: str) -> str:
     return files("app").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def columns(rows: Iterable[object], values: Callable[[object], tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """One array a column; of equal length always, for `unnest` would fill shorter ones with nulls."""
-    return zip(*map(values, rows), strict=True)
+def new(row: Row) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
+    customer, patient = row
+    return (*customer, patient[0], *patient[2:])
+
+
+def changes(rows: Iterable[Row]) -> Iterable[tuple[Any, ...]]:
+    """What `update_customers.sql` takes: one array a column, of equal length always, for `unnest` would fill up."""
+    return zip(*map(_change, rows), strict=True)
+
+
+def _change(row: Row) -> tuple[Any, ...]:
+    (id, email, _, _, _, phone, _, _, _, updated_at, _, version), patient = row
+    return (id, email, phone, updated_at, patient[0], *patient[2:-1], version)
 
 
 async def exchange_times(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -72,7 +82,7 @@ def row_of(answer: StoredAnswer) -> tuple[Any, ...]:
     return (*answer[:4], *answer.position, *answer[5:])
 
 
-def known(found: Iterable[Row]) -> Known:
+def known(found: Iterable[Found]) -> Known:
     """What `read.sql` found."""
     answers: dict[bytes, StoredAnswer] = {}
     customers: dict[str, Customer] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from operator import attrgetter
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from asyncpg import InterfaceError
 
 from app.errors import Conflict, DataFault, Transient, WorkerError
-from app.model import Customer, Known, Patient, Writes
+from app.model import Known, Row, Writes
 from app.store import rows
 from app.store.faults import Judge, away, data, limited, schema, taken
 from app.store.rows import query
@@ -28,14 +28,17 @@ ROLLBACK_SECONDS: Final = 5.0
 """A server that has not rolled back by then hangs; closing the connection rolls back as well."""
 
 _by_key = attrgetter("key")
-_by_customer = attrgetter("customer")
+
+
+def _by_customer(row: Row) -> str:
+    return row[0].customer
 
 
 class Transaction:
     """An open transaction. Leaving its context without `commit` rolls it back.
 
     Rows are locked in one order everywhere, so that workers wait for each other but never in a circle: customers that
-    change, patients that change, new customers, new patients, answers; inside each by key.
+    change, new customers, answers; inside each by key.
     """
 
     def __init__(self, connection: PoolConnectionProxy[Record], *, lock: bool) -> None:
@@ -63,7 +66,6 @@ class Transaction:
             return Known()
         if names and self._lock:
             await self._run(self._execute(query("lock_customers"), names), data)
-            await self._run(self._execute(query("lock_patients"), names), data)
         return rows.known(await self._run(self._rows(query("read"), keys, names), data))
 
     async def write(self, writes: Writes) -> None:
@@ -72,12 +74,8 @@ class Transaction:
         Raises Conflict when a row has moved or a key is taken, DataFault when a value cannot be stored, Transient.
         After any of them this transaction can only be left.
         """
-        await self._count("update_customers", writes.changed_customers, rows.UPDATE_CUSTOMERS)
-        await self._count("update_patients", writes.changed_patients, rows.UPDATE_PATIENTS)
-        await self._copy("customers", sorted(writes.new_customers, key=_by_customer), rows.CUSTOMER_COLUMNS)
-        if writes.new_patients:
-            await self._run(self._execute(query("reuse_plans")), away)
-        await self._copy("patients", sorted(writes.new_patients, key=_by_customer), rows.PATIENT_COLUMNS)
+        await self._change("customers", sorted(writes.changed, key=_by_customer))
+        await self._copy("customers", list(map(rows.new, sorted(writes.new, key=_by_customer))), rows.COLUMNS)
         answers = sorted(writes.answers, key=_by_key)
         await self._copy("requests", [rows.row_of(answer) for answer in answers], rows.ANSWER_COLUMNS)
 
@@ -157,18 +155,12 @@ class Transaction:
             self._broken = True
             raise
 
-    async def _count(
-        self,
-        name: str,
-        changes: Collection[Customer] | Collection[Patient],
-        values: Callable[[object], tuple[Any, ...]],
-    ) -> None:
-        if not changes:
+    async def _change(self, table: str, changed: Collection[Row]) -> None:
+        if not changed:
             return
-        arrays = rows.columns(sorted(changes, key=_by_customer), values)
-        tag = await self._run(self._execute(query(name), *arrays), data)
-        if int(tag.rpartition(" ")[2]) != len(changes):
-            raise Conflict(f"postgres: {name}: a row has moved since it was read")
+        tag = await self._run(self._execute(query(f"update_{table}"), *rows.changes(changed)), data)
+        if int(tag.rpartition(" ")[2]) != len(changed):
+            raise Conflict("postgres: a row has moved since it was read")
 
     async def _copy(self, table: str, records: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:
         # Half the cost of an insert from arrays, here and there. A taken key is an error, so there is nothing to count.

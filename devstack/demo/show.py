@@ -20,11 +20,11 @@ from devstack.demo.sample import DIRECTORY, Sample
 from devstack.demo.verdict import Place, by_place, got, read
 from devstack.demo.worker import Worker, program
 
-_CUSTOMERS: Final = "select customer, phone, email from customers order by created_at, customer"
 # Names come last: they may run from right to left, and nothing after them is then moved.
-_PATIENTS: Final = """
-    select customer, city, country, gender, date_of_birth as born, first_name || ' ' || last_name as name
-    from patients order by created_at, customer
+_ROWS: Final = """
+    select customer, phone, city, country, gender, date_of_birth as born,
+        patient_first_name || ' ' || patient_last_name as name
+    from customers order by created_at, customer
 """
 _OWN_REQUEST: Final = (
     '{"customer": "cus_you", "firstName": "Your", "lastName": "Example", "dateOfBirth": "2001-02-03",\n'
@@ -65,20 +65,19 @@ def _cells(answer: Inbound | None) -> tuple[Text, ...]:
 
 def show_rows(console: Console, settings: Settings) -> None:
     """The rows as Postgres has them."""
-    version, customers, patients = asyncio.run(_rows(settings.database_url.get_secret_value()))
-    for name, rows in (("customers", customers), ("patients", patients)):
-        console.print(f"{name} in PostgreSQL {version}: {len(rows)} rows, some of their columns", style="bold")
-        table = _table(*(rows[0].keys() if rows else ()))
-        for row in rows:
-            table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))
-        console.print(table, "")
+    version, rows = asyncio.run(_rows(settings.database_url.get_secret_value()))
+    console.print(f"customers in PostgreSQL {version}: {len(rows)} rows, some of their columns", style="bold")
+    table = _table(*(rows[0].keys() if rows else ()))
+    for row in rows:
+        table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))
+    console.print(table, "")
 
 
-async def _rows(url: str) -> tuple[str, list[Any], list[Any]]:
+async def _rows(url: str) -> tuple[str, list[Any]]:
     database = await asyncpg.connect(url, timeout=10)
     try:
         version = str(await database.fetchval("show server_version"))
-        return version, await database.fetch(_CUSTOMERS), await database.fetch(_PATIENTS)
+        return version, await database.fetch(_ROWS)
     finally:
         await database.close()
 

@@ -122,6 +122,14 @@ class Published:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+def patients_in(customers: Iterable[Row]) -> list[Row]:
+    """The patients in these rows of `customers`, their columns called as those of the answer's patient."""
+    own = ("created_at", "updated_at", "deleted_at", "first_name", "last_name")
+    return [
+        {**row, **{name: row[f"patient_{name}"] for name in own}} for row in customers if row["patient"] is not None
+    ]
+
+
 @dataclass(frozen=True)
 class History:
     """All that was asked and all that is there afterwards. `repeats`: whether answers may have been repeated."""

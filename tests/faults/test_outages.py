@@ -120,7 +120,7 @@ async def test_postgres_restarted_in_the_middle_of_a_batch_costs_no_request(ours
         await all_answered(own, *first)
         holder = await asyncpg.connect(url)
         await holder.execute("begin")
-        await holder.execute("select from patients for update")
+        await holder.execute("select from customers for update")
         behind = await producer.send(own, *map(request, range(40, 120)))
         await until(lambda: waits_for_a_lock(own))
         await asyncio.to_thread(ours.postgres.kill)

@@ -140,7 +140,7 @@ async def test_a_batch_that_is_not_committed_when_another_worker_joins_is_abando
     async with running(settings) as one:
         await ready(one)
         async with connection.transaction():
-            await connection.execute("lock table patients in access exclusive mode")
+            await connection.execute("lock table customers in access exclusive mode")
             producer = foreign(settings)
             places = await producer.send(settings, *(plain(f"cus_{number}") for number in range(9)), partition=0)
             worker = worker_of(one)

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from app.model import Customer, Known, Outcome, Patient, Position, StoredAnswer, Writes
+from app.model import Customer, Known, Outcome, Patient, Position, Row, StoredAnswer, Writes
 from app.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -51,9 +51,18 @@ def patient(owner: str, **changes: Any) -> Patient:
         "created_at": NOW,
         "updated_at": NOW,
         "deleted_at": None,
-        "version": 1,
     }
     return Patient(customer=owner, **(values | changes))
+
+
+def rows(*parts: Customer | Patient, version: int = 1) -> tuple[Row, ...]:
+    """The rows of which these are parts. A part that is not given is as usual; `version` is that of its row."""
+    customers = {part.customer: part for part in parts if isinstance(part, Customer)}
+    patients = {part.customer: part for part in parts if isinstance(part, Patient)}
+    return tuple(
+        (customers.get(name) or customer(name, version=version), patients.get(name) or patient(name))
+        for name in dict.fromkeys(part.customer for part in parts)
+    )
 
 
 def key(name: str) -> bytes:
@@ -84,7 +93,7 @@ async def stored(store: Store, writes: Writes) -> None:
 
 async def with_rows(store: Store, *names: str) -> None:
     """Store a customer and a patient under each of these names."""
-    await stored(store, Writes(new_customers=tuple(map(customer, names)), new_patients=tuple(map(patient, names))))
+    await stored(store, Writes(new=rows(*map(customer, names))))
 
 
 async def known(store: Store, *names: str, keys: tuple[bytes, ...] = ()) -> Known:

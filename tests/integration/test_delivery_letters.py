@@ -25,7 +25,7 @@ HEADERS: list[tuple[str, bytes | None]] = [
 
 
 async def refuse_atlantis(settings: Settings) -> None:
-    await execute(settings, "alter table patients add constraint no_atlantis check (city <> 'Atlantis')")
+    await execute(settings, "alter table customers add constraint no_atlantis check (city <> 'Atlantis')")
 
 
 async def execute(settings: Settings, statement: str) -> None:
@@ -91,7 +91,7 @@ async def test_a_letter_that_is_published_again_after_the_repair_is_answered_200
     await refuse_atlantis(settings)
     async with asking(settings) as requester:
         failed, _ = await ask(requester, plain("cus_1", city="Atlantis"), plain("cus_2"))
-        await execute(settings, "alter table patients drop constraint no_atlantis")
+        await execute(settings, "alter table customers drop constraint no_atlantis")
         (letter,) = await letters(settings)
         healed = await publish_again(requester, letter, requester.sent[0])
         once_more = await publish_again(requester, letter, requester.sent[0])
@@ -113,7 +113,7 @@ async def test_a_letter_that_is_older_than_what_stands_is_superseded_and_changes
     async with asking(settings) as requester:
         (failed,) = await ask(requester, bad)
         (newer,) = await ask(requester, plain("cus_1", city="Leeds"))
-        await execute(settings, "alter table patients drop constraint no_atlantis")
+        await execute(settings, "alter table customers drop constraint no_atlantis")
         (letter,) = await letters(settings)
         healed = await publish_again(requester, letter, requester.sent[0])
     assert (failed.status, newer.status) == (500, 200)

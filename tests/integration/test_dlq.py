@@ -36,10 +36,7 @@ async def stands(settings: Settings) -> list[Any]:
     """Every row there is."""
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
-        return [
-            await connection.fetch(f"select * from {table} order by 1")
-            for table in ("customers", "patients", "requests")
-        ]
+        return [await connection.fetch(f"select * from {table} order by 1") for table in ("customers", "requests")]
     finally:
         await connection.close()
 
@@ -73,7 +70,7 @@ def lines(captured: bytes) -> list[dict[str, Any]]:
 async def test_a_dry_run_says_what_the_replay_then_does(
     settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    await execute(settings, "alter table patients add constraint no_atlantis check (city <> 'Atlantis')")
+    await execute(settings, "alter table customers add constraint no_atlantis check (city <> 'Atlantis')")
 
     async def told(work: Any) -> tuple[int, list[dict[str, Any]]]:
         sys.stdout.flush()
@@ -86,7 +83,7 @@ async def test_a_dry_run_says_what_the_replay_then_does(
         await ask(requester, *(plain(f"cus_{n}", city="Atlantis") for n in range(1, 5)))
         places = list(requester.sent)
         await ask(requester, plain("cus_2", city="Leeds"), plain("cus_3"), plain("cus_3", phone="-"))
-        await execute(settings, "alter table patients drop constraint no_atlantis")
+        await execute(settings, "alter table customers drop constraint no_atlantis")
         await execute(settings, "update customers set deleted_at = now() where customer = 'cus_3'")
         before = await stands(settings)
         _, listing = await told(listed(settings, Chosen(), done=False, as_json=True))

@@ -100,7 +100,7 @@ async def test_a_letter_is_judged_by_the_token_that_its_replay_shows(
     issuer = Issuer()
     issuer.there = True
     stranger, caller = good(customers=["cus_2"]).decode(), good().decode()
-    await execute(settings, "alter table patients add constraint no_atlantis check (city <> 'Atlantis')")
+    await execute(settings, "alter table customers add constraint no_atlantis check (city <> 'Atlantis')")
     with serving(issuer) as url:
         own = guarded(settings, url)
         async with asking(own) as requester:
@@ -116,7 +116,7 @@ async def test_a_letter_is_judged_by_the_token_that_its_replay_shows(
             await ask(requester, bearer(event("1", "cus_1", city="Atlantis"), good()))
             (place,) = requester.sent
             assert (await answers(1)).status == 500
-            await execute(settings, "alter table patients drop constraint no_atlantis")
+            await execute(settings, "alter table customers drop constraint no_atlantis")
             for token, code in ((None, 1), (stranger, 1), (caller, 0)):
                 assert await tried(own, Chosen(), token, as_json=False) == code
             assert await moved(own, Chosen(), **{**REPLAY, "token": caller}) == 0

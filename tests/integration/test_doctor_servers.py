@@ -118,7 +118,7 @@ async def role(url: str, *statements: str) -> AsyncIterator[str]:
 
 
 ALL_RIGHTS = (
-    "grant select, insert, update on customers, patients, assignments to {role}",
+    "grant select, insert, update on customers, assignments to {role}",
     "grant select, insert, delete on requests to {role}",
     "grant select on patient_upsert_revision to {role}",
 )
@@ -192,12 +192,12 @@ async def test_a_role_with_the_rights_that_the_worker_uses_is_well(settings: Set
 
 
 async def test_a_role_that_may_not_insert_fails_and_the_right_is_named(settings: Settings, database_url: str) -> None:
-    async with role(database_url, *ALL_RIGHTS, "revoke insert, update on patients from {role}") as url:
+    async with role(database_url, *ALL_RIGHTS, "revoke insert, update on customers from {role}") as url:
         finding = (await found(at(settings, url)))["postgres.rights"]
         name = urlsplit(url).username
     assert finding.status == "fail"
-    assert finding.message == f"{name} may not insert, update in patients"
-    assert finding.action == f"grant insert, update on patients to {name}"
+    assert finding.message == f"{name} may not insert, update in customers"
+    assert finding.action == f"grant insert, update on customers to {name}"
 
 
 async def test_a_role_that_may_not_read_the_revision_fails(settings: Settings, database_url: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -64,11 +64,17 @@ async def test_the_worker_answers_every_fixture_as_it_is_written(
 async def _store(database_url: str, cases: Iterable[Case]) -> None:
     """The rows that stand before."""
     client = await asyncpg.connect(database_url)
-    for table in ("customers", "patients"):
-        rows = [(json.dumps({**row, "version": 1}),) for case in cases for row in case.before[table]]
-        statement = f"insert into {table} select (jsonb_populate_record(null::{table}, $1::text::jsonb)).*"
-        await client.executemany(statement, rows)
+    statement = "insert into customers select (jsonb_populate_record(null::customers, $1::text::jsonb)).*"
+    for case in cases:
+        patients = {row["customer"]: row for row in case.before["patients"]}
+        for row in case.before["customers"]:
+            own = {OWN.get(name, name): value for name, value in patients.get(row["customer"], {}).items()}
+            await client.execute(statement, json.dumps({**row, **own, "version": 1}))
     await client.close()
+
+
+OWN: Final = {name: f"patient_{name}" for name in ("first_name", "last_name", "created_at", "updated_at", "deleted_at")}
+"""The columns of `customers` that hold what a fixture's patient calls otherwise."""
 
 
 Turn = list[tuple[Case, int]]

@@ -17,7 +17,7 @@ from app.migrations import head_revision
 from app.model import Writes
 from app.store import open_store
 from app.store.migrate import migrate
-from tests.integration.store_rows import admin, answer, customer, stored, with_rows
+from tests.integration.store_rows import admin, answer, customer, rows, stored, with_rows
 from tests.support import until
 
 
@@ -37,7 +37,7 @@ async def tables(url: str) -> set[str]:
     return {row["tablename"] for row in rows}
 
 
-ALL = {"customers", "patients", "requests", "assignments", "patient_upsert_revision"}
+ALL = {"customers", "requests", "assignments", "patient_upsert_revision"}
 
 
 @pytest.mark.rule("R7.13")
@@ -97,8 +97,8 @@ async def test_workers_write_undisturbed_while_setup_goes_from_the_first_revisio
             version = 1
             while not done.is_set():
                 version += 1
-                changed = (customer(name, phone=str(version), version=version),)
-                await stored(store, Writes(changed_customers=changed, answers=(answer(f"{name}_{version}"),)))
+                changed = rows(customer(name, phone=f"{version:03}", version=version))
+                await stored(store, Writes(changed=changed, answers=(answer(f"{name}_{version}"),)))
                 written += 1
 
         done = asyncio.Event()
@@ -160,7 +160,7 @@ async def test_every_rule_of_the_tables_has_a_name_of_ours(database_url: str) ->
         rows = await connection.fetch(
             """
             select conname, relname from pg_constraint join pg_class on pg_class.oid = conrelid
-            where contype in ('c', 'u', 'f', 'p') and relname in ('customers', 'patients', 'requests')
+            where contype in ('c', 'u', 'f', 'p') and relname in ('customers', 'requests')
             """
         )
     assert len(rows) > 30

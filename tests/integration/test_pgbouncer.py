@@ -127,7 +127,7 @@ async def test_requests_are_answered_once_each_through_pgbouncer_and_its_restart
     assert Counter(same[0].outcome for same in given.values()) == {"created": REQUESTS // 2, "updated": REQUESTS // 2}
     connection = await asyncpg.connect(database_url)
     assert await connection.fetchval("select count(*) from requests") == REQUESTS
-    assert await connection.fetchval("select count(*) from patients") == REQUESTS // 2
+    assert await connection.fetchval("select count(*) from customers") == REQUESTS // 2
     await connection.close()
 
 
@@ -136,7 +136,7 @@ async def test_setup_may_be_run_again_through_pgbouncer_and_doctor_finds_all_in_
     settings: Settings, bouncer: Bouncer, database_url: str
 ) -> None:
     connection = await asyncpg.connect(database_url)
-    await connection.execute("drop table customers, patients, requests, assignments, patient_upsert_revision")
+    await connection.execute("drop table customers, requests, assignments, patient_upsert_revision")
     await connection.execute("drop function patient_upsert_count_change")
     await connection.close()
     for _ in range(3):  # each in a process of its own, on connections that the one before has used

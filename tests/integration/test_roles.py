@@ -20,11 +20,10 @@ from tests.support import with_database
 
 FORBIDDEN_TO_THE_WORKER = [
     "drop table customers",
-    "truncate patients",
+    "truncate customers",
     "alter table requests add column more text",
     "alter table customers disable trigger all",
     "delete from customers",
-    "delete from patients",
     "update requests set outcome = 'updated'",
     "update patient_upsert_revision set version_num = '9999'",
     "create table more (x text)",
@@ -47,7 +46,7 @@ FORBIDDEN_TO_THE_WORKER = [
 ]
 FORBIDDEN_TO_THE_READER = [
     "insert into customers (customer, first_name, last_name) values ('cus_1', 'Ann', 'Other')",
-    "update patients set city = 'Rome'",
+    "update customers set city = 'Rome'",
     "delete from requests",
     "truncate assignments",
     "create table more (x text)",
@@ -94,7 +93,7 @@ async def test_setup_grants_the_worker_what_it_uses_and_no_more(database_url: st
     needed = {table: tuple(sorted(used)) for table, used in NEEDED.items()}
     assert await rights(database_url, WORKER) == needed
     async with admin(database_url) as superuser:
-        await superuser.execute(f"grant truncate on requests to {WORKER}; revoke select on patients from {WORKER}")
+        await superuser.execute(f"grant truncate on requests to {WORKER}; revoke select on customers from {WORKER}")
     await migrate(as_role(database_url, MIGRATOR))
     assert await rights(database_url, WORKER) == needed
 

@@ -84,7 +84,7 @@ async def test_every_command_of_the_runbook_does_what_it_says(
         pytest.skip(f"{', '.join(MISSING)} missing")
     settings, log = log_of(settings), tmp_path / "worker.log"
     owner = await asyncpg.connect(as_owner(settings))
-    await owner.execute("alter table patients add constraint deployed check (city <> 'Atlantis')")
+    await owner.execute("alter table customers add constraint deployed check (city <> 'Atlantis')")
     command = ("sh", "-c", f"exec {BIN}/patient-upsert run 2>{log}")
     room, found = asyncio.Semaphore(AT_ONCE), []
     async with process(settings, *command) as worker, wire(tmp_path) as tls:
@@ -96,7 +96,7 @@ async def test_every_command_of_the_runbook_does_what_it_says(
             return 'code="validation_failed",outcome="rejected"} 1.0' in (await worker.page("/metrics"))[1]
 
         await until(answered)
-        await owner.execute("alter table patients drop constraint deployed")
+        await owner.execute("alter table customers drop constraint deployed")
         await owner.close()
         common = {
             **environment(settings),

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from asyncpg import CheckViolationError
 
 from app.errors import Conflict, DataFault, SetupNeeded, Transient
 from app.model import Known, Outcome, Position, Writes
@@ -23,6 +24,7 @@ from tests.integration.store_rows import (
     key,
     known,
     patient,
+    rows,
     stored,
     with_rows,
 )
@@ -65,10 +67,9 @@ async def test_every_column_comes_back_as_it_was_stored(store: Store) -> None:
         effective_at=LATER,
         updated_at=LATER,
         deleted_at=LATER,
-        version=9,
     )
     given = answer("r1", outcome=Outcome.SUPERSEDED, position=Position("t", 0, 2**40, -1), id="é" * 100)
-    await stored(store, Writes(new_customers=(first,), new_patients=(profile,), answers=(given,)))
+    await stored(store, Writes(new=rows(first, profile), answers=(given,)))
 
     found = await known(store, "cus_1", keys=(given.key,))
 
@@ -81,14 +82,38 @@ async def test_every_column_comes_back_as_it_was_stored(store: Store) -> None:
 async def test_nulls_come_back_as_nulls(store: Store) -> None:
     first = customer("cus_1", email=None, phone=None)
     profile = patient("cus_1", gender=None, address2=None)
-    await stored(store, Writes(new_customers=(first,), new_patients=(profile,)))
+    await stored(store, Writes(new=rows(first, profile)))
     found = await known(store, "cus_1")
     assert found.customers["cus_1"] == first
     assert found.patients["cus_1"] == profile
 
 
-async def test_what_is_not_there_is_not_found(store: Store) -> None:
-    await stored(store, Writes(new_customers=(customer("cus_1"),)))
+WITHOUT_PATIENT = "insert into customers (customer, first_name, last_name) values ('cus_1', 'Ann', 'Other')"
+
+
+async def test_a_customer_that_another_system_has_made_gets_its_patient(store: Store, database_url: str) -> None:
+    async with admin(database_url) as connection:
+        await connection.execute(WITHOUT_PATIENT)
+    await stored(store, Writes(changed=rows(patient("cus_1", patient="pat_made"), version=2)))
+    assert (await known(store, "cus_1")).patients == {"cus_1": patient("cus_1", patient="pat_made")}
+    with pytest.raises(Conflict):  # made by one worker, and by another that had read before
+        await stored(store, Writes(changed=rows(patient("cus_1", patient="pat_other"), version=2)))
+
+
+@pytest.mark.rule("R7.11")
+@pytest.mark.parametrize(
+    "change", ["patient = null", "city = null", "patient_updated_at = null", "effective_at = null"]
+)
+async def test_a_patient_is_whole_or_none(store: Store, database_url: str, change: str) -> None:
+    await with_rows(store, "cus_1")
+    async with admin(database_url) as connection:
+        with pytest.raises(CheckViolationError):
+            await connection.execute(f"update customers set {change}")
+
+
+async def test_what_is_not_there_is_not_found(store: Store, database_url: str) -> None:
+    async with admin(database_url) as connection:
+        await connection.execute(WITHOUT_PATIENT)
     found = await known(store, "cus_1", "cus_2", keys=(key("r1"),))
     assert found.customers.keys() == {"cus_1"}
     assert found.patients == {}
@@ -120,9 +145,8 @@ async def test_a_change_writes_what_a_request_may_change_and_leaves_the_rest(sto
         country="FR",
         effective_at=LATER,
         updated_at=LATER,
-        version=2,
     )
-    await stored(store, Writes(changed_customers=(changed,), changed_patients=(profile,)))
+    await stored(store, Writes(changed=rows(changed, profile)))
     found = await known(store, "cus_1")
     assert found.customers["cus_1"] == changed._replace(first_name="Ann")
     assert found.patients["cus_1"] == profile
@@ -131,9 +155,9 @@ async def test_a_change_writes_what_a_request_may_change_and_leaves_the_rest(sto
 async def test_the_first_moment_of_time_comes_back_as_it_was(store: Store) -> None:
     """Some senders say 0001-01-01T00:00:00Z for "no time"; the driver knows it as -infinity, which has no zone."""
     zero = datetime(1, 1, 1, tzinfo=UTC)
-    await stored(store, Writes(new_customers=(customer("cus_1"),), new_patients=(patient("cus_1", effective_at=zero),)))
+    await stored(store, Writes(new=rows(customer("cus_1"), patient("cus_1", effective_at=zero))))
     assert (await known(store, "cus_1")).patients["cus_1"].effective_at == zero
-    await stored(store, Writes(changed_patients=(patient("cus_1", effective_at=zero, version=2),)))
+    await stored(store, Writes(changed=rows(patient("cus_1", effective_at=zero), version=2)))
     assert (await known(store, "cus_1")).patients["cus_1"].effective_at == zero
 
 
@@ -156,9 +180,7 @@ async def test_the_longest_ids_fit(store: Store) -> None:
     topic, name = "t" * 249, "c" * 255
     position = Position(topic, 2**31 - 1, 2**63 - 1, 2**63 - 1)
     given = answer("r1", source=f"kafka:{topic}#{name}", id=position.id, customer=name, position=position)
-    await stored(
-        store, Writes(new_customers=(customer(name),), new_patients=(patient(name, patient=name),), answers=(given,))
-    )
+    await stored(store, Writes(new=rows(customer(name), patient(name, patient=name)), answers=(given,)))
     found = await known(store, name, keys=(given.key,))
     assert found.answers == {given.key: given}
     assert found.patients.keys() == {name}
@@ -166,7 +188,7 @@ async def test_the_longest_ids_fit(store: Store) -> None:
 
 async def test_owners_are_told_for_deleted_patients_too(store: Store) -> None:
     await with_rows(store, "cus_1")
-    await stored(store, Writes(new_customers=(customer("cus_2"),), new_patients=(patient("cus_2", deleted_at=LATER),)))
+    await stored(store, Writes(new=rows(customer("cus_2"), patient("cus_2", deleted_at=LATER))))
     assert await store.owners(["pat_cus_2", "pat_cus_1", "pat_cus_1", "pat_other"]) == {
         "pat_cus_1": "cus_1",
         "pat_cus_2": "cus_2",
@@ -176,27 +198,24 @@ async def test_owners_are_told_for_deleted_patients_too(store: Store) -> None:
 @pytest.mark.rule("R7.1")
 async def test_leaving_without_a_commit_stores_nothing(store: Store) -> None:
     async with store.transaction() as transaction:
-        await transaction.write(Writes(new_customers=(customer("cus_1"),), answers=(answer("r1"),)))
+        await transaction.write(Writes(new=rows(customer("cus_1")), answers=(answer("r1"),)))
     with suppress(ZeroDivisionError):
         async with store.transaction() as transaction:
-            await transaction.write(Writes(new_customers=(customer("cus_1"),)))
+            await transaction.write(Writes(new=rows(customer("cus_1"))))
             raise ZeroDivisionError
     found = await known(store, "cus_1", keys=(key("r1"),))
     assert found == Known()
 
 
 CONFLICTS: dict[str, Any] = {
-    "new customer": Writes(new_customers=(customer("cus_1"),)),
-    "changed customer": Writes(changed_customers=(customer("cus_1", version=3),)),
-    "changed customer that is gone": Writes(changed_customers=(customer("cus_9", version=2),)),
-    "new patient": Writes(new_patients=(patient("cus_1", patient="pat_other"),)),
-    "new patient under a known id": Writes(
-        new_customers=(customer("cus_8"),), new_patients=(patient("cus_8", patient="pat_cus_1"),)
-    ),
-    "changed patient": Writes(changed_patients=(patient("cus_1", version=1),)),
-    "changed patient of another": Writes(changed_patients=(patient("cus_1", patient="pat_x", version=2),)),
-    "deleted customer": Writes(changed_customers=(customer("cus_2", version=2),)),
-    "deleted patient": Writes(changed_patients=(patient("cus_2", version=2),)),
+    "new customer": Writes(new=rows(customer("cus_1"))),
+    "changed customer": Writes(changed=rows(customer("cus_1", version=3))),
+    "changed customer that is gone": Writes(changed=rows(customer("cus_9", version=2))),
+    "new patient under a known id": Writes(new=rows(patient("cus_8", patient="pat_cus_1"))),
+    "changed patient": Writes(changed=rows(patient("cus_1"), version=1)),
+    "changed patient of another": Writes(changed=rows(patient("cus_1", patient="pat_x"), version=2)),
+    "deleted customer": Writes(changed=rows(customer("cus_2", version=2))),
+    "deleted patient": Writes(changed=rows(patient("cus_3"), version=2)),
     "answer": Writes(answers=(answer("r1", answer=b"other"),)),
 }
 
@@ -210,29 +229,24 @@ async def test_a_row_that_has_moved_is_a_conflict_and_nothing_is_stored(store: S
     await stored(
         store,
         Writes(
-            new_customers=(customer("cus_2", deleted_at=LATER),),
-            new_patients=(patient("cus_2", deleted_at=LATER),),
+            new=rows(customer("cus_2", deleted_at=LATER), patient("cus_3", deleted_at=LATER)),
             answers=(answer("r1"),),
         ),
     )
-    before = await known(store, "cus_1", "cus_2", keys=(key("r1"), key("r2")))
-    good = customer("cus_0")
-    writes = replace(writes, new_customers=(good, *writes.new_customers), answers=(answer("r2"), *writes.answers))
+    before = await known(store, "cus_1", "cus_2", "cus_3", keys=(key("r1"), key("r2")))
+    writes = replace(writes, new=(*rows(customer("cus_0")), *writes.new), answers=(answer("r2"), *writes.answers))
     with pytest.raises(Conflict):
         await stored(store, writes)
-    assert await known(store, "cus_0", "cus_1", "cus_2", keys=(key("r1"), key("r2"))) == before
+    assert await known(store, "cus_0", "cus_1", "cus_2", "cus_3", keys=(key("r1"), key("r2"))) == before
 
 
 @pytest.mark.rule("R7.12")
-@pytest.mark.parametrize("table", ["customers", "patients"])
-async def test_a_change_by_another_system_is_noticed(store: Store, database_url: str, table: str) -> None:
+@pytest.mark.parametrize("column", ["last_name", "patient_last_name"])
+async def test_a_change_by_another_system_is_noticed(store: Store, database_url: str, column: str) -> None:
     await with_rows(store, "cus_1")
     async with admin(database_url) as connection:
-        await connection.execute(f"update {table} set last_name = 'Changed'")
-    found = await known(store, "cus_1")
-    assert (found.customers["cus_1"].version, found.patients["cus_1"].version) == (
-        (2, 1) if table == "customers" else (1, 2)
-    )
+        await connection.execute(f"update customers set {column} = 'Changed'")
+    assert (await known(store, "cus_1")).customers["cus_1"].version == 2
 
 
 @pytest.mark.rule("R7.2")
@@ -241,8 +255,8 @@ async def test_of_two_workers_that_read_the_same_one_gets_a_conflict(store: Stor
     async with store.transaction() as one, store.transaction() as two:
         await one.read((), ["cus_1"])
         await two.read((), ["cus_1"])
-        await one.write(Writes(changed_patients=(patient("cus_1", version=2, city="Rome"),)))
-        waiting = asyncio.create_task(two.write(Writes(changed_patients=(patient("cus_1", version=2, city="Oslo"),))))
+        await one.write(Writes(changed=rows(patient("cus_1", city="Rome"), version=2)))
+        waiting = asyncio.create_task(two.write(Writes(changed=rows(patient("cus_1", city="Oslo"), version=2))))
         await one.commit()
         with pytest.raises(Conflict):
             await waiting
@@ -255,10 +269,10 @@ async def test_locked_rows_wait_for_their_turn_and_then_see_what_stands(store: S
         await one.read((), ["cus_1"])
         waiting = asyncio.create_task(two.read((), ["cus_2", "cus_1"]))
         assert not (await asyncio.wait([waiting], timeout=0.2))[0]
-        await one.write(Writes(changed_patients=(patient("cus_1", version=2, city="Rome"),)))
+        await one.write(Writes(changed=rows(patient("cus_1", city="Rome"), version=2)))
         await one.commit()
         assert (await waiting).patients["cus_1"].city == "Rome"
-        await two.write(Writes(changed_patients=(patient("cus_1", version=3, city="Oslo"),)))
+        await two.write(Writes(changed=rows(patient("cus_1", city="Oslo"), version=3)))
         await two.commit()
 
 
@@ -273,9 +287,8 @@ async def test_workers_with_the_same_rows_never_wait_in_a_circle(store: Store, l
         async with store.transaction(lock=lock) as transaction:
             await transaction.read((), mine)
             writes = Writes(
-                changed_customers=tuple(customer(name, version=versions[name] + 1) for name in mine[::2]),
-                changed_patients=tuple(patient(name, version=versions[name] + 1) for name in mine[::3]),
-                new_customers=tuple(map(customer, reversed(names[40:]))),
+                changed=rows(*(customer(name, version=versions[name] + 1) for name in mine[::2])),
+                new=rows(*map(customer, reversed(names[40:]))),
                 answers=tuple(answer(name) for name in mine),
             )
             try:
@@ -293,21 +306,21 @@ async def test_workers_with_the_same_rows_never_wait_in_a_circle(store: Store, l
 @pytest.mark.parametrize(
     "writes",
     [
-        Writes(new_customers=(customer("cus_1", first_name=""),)),
-        Writes(new_customers=(customer("cus_1", last_name="x" * 201),)),
-        Writes(new_customers=(customer("cus_1", phone="1" * 41),)),
-        Writes(new_customers=(customer("cus_1", email="x" * 255),)),
-        Writes(new_customers=(customer("cus_1", metadata="[]"),)),
-        Writes(new_customers=(customer("cus_1", metadata="not JSON"),)),
-        Writes(new_customers=(customer("cus_1", deleted_at=datetime(2020, 1, 1, tzinfo=UTC)),)),
-        Writes(new_customers=(customer("cus_1", version=0),)),
-        Writes(new_customers=(customer("c" * 256),)),
-        Writes(new_customers=(customer(""),)),
-        Writes(new_patients=(patient("cus_0", address="x" * 301),)),
-        Writes(new_patients=(patient("cus_0", city=""),)),
-        Writes(new_patients=(patient("cus_0", country="x" * 101),)),
-        Writes(new_patients=(patient("cus_0", gender=""),)),
-        Writes(new_patients=(patient("cus_0", state=None),)),
+        Writes(new=rows(customer("cus_1", first_name=""))),
+        Writes(new=rows(customer("cus_1", last_name="x" * 201))),
+        Writes(new=rows(customer("cus_1", phone="1" * 41))),
+        Writes(new=rows(customer("cus_1", email="x" * 255))),
+        Writes(new=rows(customer("cus_1", metadata="[]"))),
+        Writes(new=rows(customer("cus_1", metadata="not JSON"))),
+        Writes(new=rows(customer("cus_1", deleted_at=datetime(2020, 1, 1, tzinfo=UTC)))),
+        Writes(new=rows(customer("cus_1", version=0))),
+        Writes(new=rows(customer("c" * 256))),
+        Writes(new=rows(customer(""))),
+        Writes(new=rows(patient("cus_1", address="x" * 301))),
+        Writes(new=rows(patient("cus_1", city=""))),
+        Writes(new=rows(patient("cus_1", country="x" * 101))),
+        Writes(new=rows(patient("cus_1", gender=""))),
+        Writes(new=rows(patient("cus_1", state=None))),
         Writes(answers=(answer("r1", outcome=Outcome.REJECTED),)),
         Writes(answers=(answer("r1", key=b"short"),)),
         Writes(answers=(answer("r1", fingerprint=b"short"),)),
@@ -317,7 +330,7 @@ async def test_workers_with_the_same_rows_never_wait_in_a_circle(store: Store, l
     ],
 )
 async def test_what_breaks_a_rule_of_the_fields_is_a_fault_of_data(store: Store, writes: Writes) -> None:
-    await stored(store, Writes(new_customers=(customer("cus_0"),)))
+    await stored(store, Writes(new=rows(customer("cus_0"))))
     with pytest.raises(DataFault, match=r"^postgres: SQLSTATE (23514|23502|22P02)$"):
         await stored(store, writes)
 
@@ -359,5 +372,5 @@ async def test_a_database_that_is_missing_is_transient_and_says_so(worker_url: s
 
 
 async def test_rows_are_as_precise_as_the_answers(store: Store) -> None:
-    await stored(store, Writes(new_customers=(customer("cus_1", created_at=NOW.replace(microsecond=678400)),)))
+    await stored(store, Writes(new=rows(customer("cus_1", created_at=NOW.replace(microsecond=678400)))))
     assert (await known(store, "cus_1")).customers["cus_1"].created_at == NOW

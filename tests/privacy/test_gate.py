@@ -184,8 +184,8 @@ begin
     return new;
 end
 $$;
-create trigger sing before insert or update on patients for each row execute function sing();
-alter table patients add constraint no_song check (city not like '%breaks a rule');
+create trigger sing before insert or update on customers for each row execute function sing();
+alter table customers add constraint no_song check (city not like '%breaks a rule');
 alter table customers add constraint one_song unique (last_name)
 """
 
@@ -399,7 +399,7 @@ async def test_no_token_no_secret_and_no_value_is_heard_of_a_process_that_traces
     await execute(
         url,
         f"alter role {WORKER} password '{password}'",
-        "alter table patients add constraint no_song check (city not like '%breaks a rule')",
+        "alter table customers add constraint no_song check (city not like '%breaks a rule')",
     )
     issuer = Issuer()
     issuer.there = True

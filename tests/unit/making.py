@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 from app.authorise import EVERYONE
 from app.envelope import open_envelope
-from app.model import Answer, Customer, Envelope, Headers, Known, Patient, Position, Record, Request, Writes
+from app.model import Answer, Customer, Envelope, Headers, Known, Patient, Position, Record, Request, Row, Writes
 from app.plan import Plan, Rules, plan
 from app.understand import understand
 from tests.support import BODY, body
@@ -115,11 +115,19 @@ def after(known: Known, writes: Writes) -> Known:
     """What the database holds once these writes are committed."""
     return Known(
         answers=known.answers | {row.key: row for row in writes.answers},
-        customers=known.customers
-        | {customer.customer: customer for customer in (*writes.new_customers, *writes.changed_customers)},
-        patients=known.patients
-        | {patient.customer: patient for patient in (*writes.new_patients, *writes.changed_patients)},
+        customers=known.customers | {row.customer: row for row in customers_of((*writes.new, *writes.changed))},
+        patients=known.patients | {row.customer: row for row in patients_of((*writes.new, *writes.changed))},
     )
+
+
+def customers_of(rows: Sequence[Row]) -> tuple[Customer, ...]:
+    """The customers in these rows."""
+    return tuple(customer for customer, _ in rows)
+
+
+def patients_of(rows: Sequence[Row]) -> tuple[Patient, ...]:
+    """The patients in these rows."""
+    return tuple(patient for _, patient in rows)
 
 
 def parsed(answer: Answer) -> Any:
@@ -171,7 +179,6 @@ def patient(owner: str = "cus_1", **changes: Any) -> Patient:
         "created_at": EARLIER,
         "updated_at": EARLIER,
         "deleted_at": None,
-        "version": 2,
     }
     return Patient(customer=owner, **(values | changes))
 

@@ -84,8 +84,8 @@ class MemoryTransaction:
         if self.memory.poison & {answer.id for answer in writes.answers}:
             raise DataFault("postgres: SQLSTATE 23514")
         held = self.memory.known
-        taken = [row for row in writes.new_customers if row.customer in held.customers]
-        moved = [row for row in writes.changed_customers if held.customers[row.customer].version != row.version - 1]
+        taken = [row for row, _ in writes.new if row.customer in held.customers]
+        moved = [row for row, _ in writes.changed if held.customers[row.customer].version != row.version - 1]
         if taken or moved or any(answer.key in held.answers for answer in writes.answers):
             raise Conflict("a row has moved")
         self.staged = writes

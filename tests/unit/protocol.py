@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from app.consumer.publisher import Outgoing
 from app.consumer.worker import Worker
 from app.errors import Conflict, Transient
-from app.model import Answer, Customer, Known, Patient, Record, Request, Writes
+from app.model import Answer, Known, Record, Request, Writes
 from app.pipeline import Gate, Pipeline
 from app.settings import Settings
 from app.telemetry import Health, Metrics
@@ -112,21 +112,12 @@ class Transaction:
 
     async def write(self, writes: Writes) -> None:
         def perform() -> Any:
-            rows: tuple[Customer | Patient, ...] = (
-                *writes.new_customers,
-                *writes.changed_customers,
-                *writes.new_patients,
-                *writes.changed_patients,
-            )
-            if not self._claim([*(row.customer for row in rows), *(answer.key for answer in writes.answers)]):
+            rows = (*writes.new, *writes.changed)
+            if not self._claim([*(row.customer for row, _ in rows), *(answer.key for answer in writes.answers)]):
                 return WAIT
             held = self.database.known
-            taken = any(row.customer in held.customers for row in writes.new_customers)
-            taken = taken or any(row.customer in held.patients for row in writes.new_patients)
-            moved = any(held.customers[row.customer].version != row.version - 1 for row in writes.changed_customers)
-            moved = moved or any(
-                held.patients[row.customer].version != row.version - 1 for row in writes.changed_patients
-            )
+            taken = any(row.customer in held.customers for row, _ in writes.new)
+            moved = any(held.customers[row.customer].version != row.version - 1 for row, _ in writes.changed)
             if not self.guarded:
                 taken = moved = False
             if taken or moved or any(answer.key in held.answers for answer in writes.answers):
@@ -498,7 +489,7 @@ class World:
             answers=[answer for answer in self.answers if not answer.topic.endswith(".dlq")],
             letters=[answer for answer in self.answers if answer.topic.endswith(".dlq")],
             customers=[_row(row) for row in known.customers.values()],
-            patients=[_row(row) for row in known.patients.values()],
+            patients=[_row(row) | {"version": known.customers[name].version} for name, row in known.patients.items()],
             stored=[
                 {
                     **_row(row),

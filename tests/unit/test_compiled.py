@@ -473,8 +473,8 @@ def final(asked: Any = ASKED, payer: Any = PAYER, value: Any = b"{}", namespace:
     return built.final(asked, Outcome.UPDATED, payer, OWNED, NOW, value, namespace)
 
 
-def effect(payer: Any = PAYER, owned: Any = OWNED, known: Any = None, data: Any = ASKED.data, tick: Any = TICK) -> Any:
-    return built.effect(data, "cus_1", payer, owned, NOW, NOW, tick, known, known, str)
+def effect(payer: Any = PAYER, owned: Any = OWNED, data: Any = ASKED.data, tick: Any = TICK) -> Any:
+    return built.effect(data, "cus_1", payer, owned, NOW, NOW, tick, str)
 
 
 def reader(**changes: Any) -> Any:
@@ -490,13 +490,13 @@ def size(*headers: Any) -> Any:
     return built.size_of(but(GIVEN, headers=headers))
 
 
-NO_ROWS: Final = ["()", "PAYER[:11]", "[*PAYER]", "OWNED[:16]", "[*OWNED]", "5", "'cus_1'"]
+NO_ROWS: Final = ["()", "PAYER[:11]", "[*PAYER]", "OWNED[:15]", "[*OWNED]", "5", "'cus_1'"]
 NO_PAIRS: Final = ["()", "('a',)", "[]", "['a']", "None", "5", "(None, None)"]
 NO_HEADERS: Final = [*NO_PAIRS, "('ce_id',)", "['ce_id', b'1']", "(5, b'')", "('ce_id', 5)"]
 WRONG: Final = [
     *(f"{name}({row})" for name in ("value", "effect") for row in (*NO_ROWS, "OWNED", "PAYER, PAYER")),
     *(f"{name}(PAYER, {row})" for name in ("value", "effect") for row in NO_ROWS),
-    *(f"effect(PAYER, OWNED, {row})" for row in NO_ROWS), "effect(data=None)", "value(asked=None)",
+    "effect(data=None)", "value(asked=None)",
     "effect(PAYER._replace(updated_at=None))", "effect(PAYER._replace(updated_at=NOW), tick=None)",
     "value(None)", "value(PAYER, None)",
     *(f"value(PAYER._replace({name}=5))" for name in Customer._fields[:-1] if name != "has_account"),
@@ -548,7 +548,7 @@ AGAIN: Final[dict[str, Callable[[], Any]]] = {
     "a request with a fault": lambda: USUAL.request(FAULTY, EVERYONE, NOW),
     "a value": value,
     "an answer": final,
-    "an effect": lambda: effect(known=None),
+    "an effect": effect,
     "an effect on nothing": lambda: effect(None, None),
     "a record": lambda: built.to_record("t", 0, CLIENT, decode.UNDECODABLE),
     "a size": lambda: built.size_of(GIVEN),

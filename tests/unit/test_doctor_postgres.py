@@ -93,9 +93,9 @@ def test_a_schema_behind_fails_and_one_ahead_is_accepted(revision: str | None, s
 
 
 def test_missing_tables_fail_once() -> None:
-    facts = replace(HEALTHY, revision=None, missing=("patients",))
+    facts = replace(HEALTHY, revision=None, missing=("customers",))
     assert problems(facts) == [("postgres.schema", "fail"), ("postgres.rights", "skipped")]
-    assert only(facts, "postgres.schema").message == "not found: patients"
+    assert only(facts, "postgres.schema").message == "not found: customers"
 
 
 def test_a_revision_that_may_not_be_read_is_a_right_that_lacks() -> None:
@@ -109,11 +109,11 @@ def test_values_in_the_log_of_the_server_warn(logged: str) -> None:
 
 
 def test_a_right_that_lacks_fails_and_is_named() -> None:
-    facts = replace(HEALTHY, denied={"patients": ("insert", "update")})
+    facts = replace(HEALTHY, denied={"customers": ("insert", "update")})
     assert problems(facts) == [("postgres.rights", "fail")]
     finding = only(facts, "postgres.rights")
-    assert finding.message == "worker may not insert, update in patients"
-    assert finding.action == "grant insert, update on patients to worker"
+    assert finding.message == "worker may not insert, update in customers"
+    assert finding.action == "grant insert, update on customers to worker"
 
 
 def test_a_standby_fails() -> None:

@@ -18,11 +18,13 @@ from tests.unit.making import (
     TOPIC,
     after,
     customer,
+    customers_of,
     decided,
     holding,
     outcomes,
     parsed,
     patient,
+    patients_of,
     request,
     request_of,
 )
@@ -186,9 +188,9 @@ def test_the_effect_and_its_answer_are_written_together() -> None:
     assert (answer.customer, answer.position, answer.outcome) == ("cus_1", (TOPIC, 3, 7, 1767323045678), "created")
     assert (answer.fingerprint, answer.received_at) == (request().fingerprint, NOW)
     assert answer.answer == planned.answers[0].value
-    assert [row.customer for row in writes.new_customers] == ["cus_1"]
-    assert [row.patient for row in writes.new_patients] == ["pat_new1"]
-    assert (writes.changed_customers, writes.changed_patients) == ((), ())
+    assert [row.customer for row in customers_of(writes.new)] == ["cus_1"]
+    assert [row.patient for row in patients_of(writes.new)] == ["pat_new1"]
+    assert writes.changed == ()
 
 
 # --- every record
@@ -241,17 +243,17 @@ def test_each_row_is_written_once_in_order_with_its_next_version() -> None:
         new_patient_id=lambda: next(ids),
     )
     writes = planned.writes
-    assert [(row.customer, row.version) for row in writes.new_customers] == [("cus_1", 1), ("cus_4", 1)]
-    assert [(row.customer, row.version) for row in writes.changed_customers] == [
+    assert [(row.customer, row.version) for row in customers_of(writes.new)] == [("cus_1", 1), ("cus_4", 1)]
+    assert [(row.customer, row.version) for row in customers_of(writes.changed)] == [
         ("cus_2", 5),
         ("cus_3", 5),
         ("cus_5", 5),
     ]
-    assert [(row.patient, row.version) for row in writes.new_patients] == [("pat_x", 1), ("pat_y", 1), ("pat_z", 1)]
-    assert [(row.patient, row.version) for row in writes.changed_patients] == [("pat_a", 3), ("pat_b", 3)]
+    assert [row.patient for row in patients_of(writes.new)] == ["pat_y", "pat_z"]
+    assert [row.patient for row in patients_of(writes.changed)] == ["pat_x", "pat_b", "pat_a"]
     keys = [answer.key for answer in writes.answers]
     assert (len(keys), keys) == (7, sorted(keys))
-    assert next(row.city for row in writes.changed_patients if row.patient == "pat_b") == "Other"
+    assert next(row.city for row in patients_of(writes.changed) if row.patient == "pat_b") == "Other"
 
 
 @pytest.mark.rule("R6.14")
@@ -259,7 +261,7 @@ def test_requests_of_one_customer_are_applied_in_order() -> None:
     planned = decided(request("1", city="A"), request("2", city="B", offset=8), request("3", city="A", offset=9))
     assert outcomes(planned) == ["created", "updated", "updated"]
     assert [parsed(answer)["response"]["city"] for answer in planned.answers] == ["A", "B", "A"]
-    assert [row.city for row in planned.writes.new_patients] == ["A"]
+    assert [row.city for row in patients_of(planned.writes.new)] == ["A"]
 
 
 # --- updated_at
@@ -292,5 +294,5 @@ def test_a_change_is_later_than_what_stands_even_when_the_clock_goes_backwards(
         patient(updated_at=NOW + timedelta(seconds=of_patient)),
     )
     writes = decided(request(), known=known).writes
-    times = {writes.changed_customers[0].updated_at, writes.changed_patients[0].updated_at}
+    times = {customers_of(writes.changed)[0].updated_at, patients_of(writes.changed)[0].updated_at}
     assert times == {NOW + timedelta(seconds=expected)}

@@ -16,11 +16,13 @@ from tests.unit.making import (
     NOW,
     after,
     customer,
+    customers_of,
     decided,
     holding,
     outcomes,
     parsed,
     patient,
+    patients_of,
     request,
     request_of,
 )
@@ -32,10 +34,10 @@ from tests.unit.test_plan_stale import SAME
 def test_an_update_changes_what_a_request_can_set_and_nothing_else() -> None:
     planned = decided(request(), known=holding(customer(), patient()))
     assert outcomes(planned) == ["updated"]
-    assert planned.writes.changed_customers == (
+    assert customers_of(planned.writes.changed) == (
         customer(email="ada@clinic.local", phone="+44 20 7946 0000", updated_at=NOW, version=5),
     )
-    assert planned.writes.changed_patients == (
+    assert patients_of(planned.writes.changed) == (
         patient(
             first_name="Ada",
             last_name="Example",
@@ -49,7 +51,6 @@ def test_an_update_changes_what_a_request_can_set_and_nothing_else() -> None:
             country="GB",
             effective_at=MADE,
             updated_at=NOW,
-            version=3,
         ),
     )
 
@@ -57,7 +58,7 @@ def test_an_update_changes_what_a_request_can_set_and_nothing_else() -> None:
 @pytest.mark.rule("R4.4", "R5C.3", "R5C.4", "R5C.6", "R5C.9")
 def test_a_new_customer_and_its_patient() -> None:
     planned = decided(request())
-    (new,), (profile,) = planned.writes.new_customers, planned.writes.new_patients
+    (new,), (profile,) = customers_of(planned.writes.new), patients_of(planned.writes.new)
     assert (new.customer, new.first_name, new.last_name) == ("cus_1", "Ada", "Example")
     assert (new.email, new.phone) == ("ada@clinic.local", "+44 20 7946 0000")
     assert (new.billing_address_id, new.has_account, new.metadata, new.deleted_at) == (None, False, "{}", None)
@@ -66,18 +67,19 @@ def test_a_new_customer_and_its_patient() -> None:
     assert (profile.first_name, profile.last_name, profile.date_of_birth) == ("Ada", "Example", date(1990, 5, 17))
     assert (profile.gender, profile.address, profile.address2) == ("female", "1 Example Street", None)
     assert (profile.city, profile.state, profile.postal_code, profile.country) == ("London", "", "N1 9GU", "GB")
-    assert (profile.created_at, profile.updated_at, profile.deleted_at, profile.version) == (NOW, NOW, None, 1)
+    assert (profile.created_at, profile.updated_at, profile.deleted_at) == (NOW, NOW, None)
 
 
 @pytest.mark.rule("R4.4", "R5C.16", "R5C.3")
 def test_a_customer_without_a_patient_gets_one() -> None:
     planned = decided(request(), known=holding(customer()))
     assert outcomes(planned) == ["created"]
-    assert [row.patient for row in planned.writes.new_patients] == ["pat_new1"]
-    assert [(row.first_name, row.last_name) for row in planned.writes.changed_customers] == [("Grace", "Payer")]
+    assert planned.writes.new == ()
+    assert [row.patient for row in patients_of(planned.writes.changed)] == ["pat_new1"]
+    assert [(row.first_name, row.last_name) for row in customers_of(planned.writes.changed)] == [("Grace", "Payer")]
     same = decided(request(phone="+1 555 0100", email="old@clinic.local"), known=holding(customer()))
     assert outcomes(same) == ["created"]
-    assert same.writes.changed_customers == ()
+    assert customers_of(same.writes.changed) == (customer(version=5),)
 
 
 @pytest.mark.rule("R4.5")
@@ -101,8 +103,8 @@ def test_a_customer_without_a_patient_gets_one() -> None:
 def test_any_field_of_the_patient_that_differs_makes_an_update_of_the_patient(changes: dict[str, Any]) -> None:
     planned = decided(request(**{**SAME, **changes}), known=holding(customer(), patient()))
     assert outcomes(planned) == ["updated"]
-    assert planned.writes.changed_customers == ()
-    assert [row.updated_at for row in planned.writes.changed_patients] == [NOW]
+    assert customers_of(planned.writes.changed) == (customer(version=5),)
+    assert [row.updated_at for row in patients_of(planned.writes.changed)] == [NOW]
 
 
 @pytest.mark.rule("R4.5", "R5C.2")
@@ -111,9 +113,9 @@ def test_any_contact_that_differs_makes_an_update_of_the_customer(changes: dict[
     known = holding(customer(), patient(effective_at=MADE))
     planned = decided(request(**{**SAME, **changes}), known=known)
     assert outcomes(planned) == ["updated"]
-    assert [row.updated_at for row in planned.writes.changed_customers] == [NOW]
+    assert [row.updated_at for row in customers_of(planned.writes.changed)] == [NOW]
     (standing,) = known.patients.values()
-    assert planned.writes.changed_patients == (standing._replace(version=standing.version + 1),)
+    assert patients_of(planned.writes.changed) == (standing,)
 
 
 @pytest.mark.rule("R6.98")
@@ -121,10 +123,8 @@ def test_of_two_workers_of_which_one_changes_the_contact_and_one_the_address_one
     known = holding(customer(), patient(effective_at=MADE))
     contact = decided(request(**{**SAME, "phone": "555"}), known=known).writes
     address = decided(request(**{**SAME, "city": "Other"}), known=known).writes
-    assert contact.changed_customers
-    assert not address.changed_customers
-    versions = [[(row.patient, row.version) for row in writes.changed_patients] for writes in (contact, address)]
-    assert versions == [[("pat_cus_1", 3)], [("pat_cus_1", 3)]]  # the second to come finds the row moved
+    versions = [[(row.customer, row.version) for row in customers_of(writes.changed)] for writes in (contact, address)]
+    assert versions == [[("cus_1", 5)], [("cus_1", 5)]]  # the second to come finds the row moved
 
 
 @pytest.mark.rule("R4.6")
@@ -132,7 +132,7 @@ def test_nothing_differs_is_unchanged_and_no_row_is_later_for_it() -> None:
     known = holding(customer(), patient(effective_at=MADE))
     planned = decided(request(**SAME), known=known)
     assert outcomes(planned) == ["unchanged"]
-    assert (planned.writes.changed_customers, planned.writes.changed_patients) == ((), ())
+    assert planned.writes.changed == ()
     assert parsed(planned.answers[0])["response"]["updated_at"] == "2025-06-01T12:00:00.000Z"
 
 
@@ -144,16 +144,16 @@ def test_an_optional_field_that_is_absent_keeps_what_is_stored() -> None:
     known = holding(customer(), patient(effective_at=MADE))
     assert outcomes(decided(request_of(made(value)), known=known)) == ["unchanged"]
     created = decided(request_of(made(value)))
-    assert created.writes.new_customers[0].email is None
-    assert (created.writes.new_patients[0].gender, created.writes.new_patients[0].address2) == (None, None)
+    assert customers_of(created.writes.new)[0].email is None
+    assert (patients_of(created.writes.new)[0].gender, patients_of(created.writes.new)[0].address2) == (None, None)
 
 
 @pytest.mark.rule("R5C.13")
 def test_an_optional_field_that_is_null_clears_what_is_stored() -> None:
     known = holding(customer(), patient())
     planned = decided(request(gender=None, email=None, address2=None), known=known)
-    assert planned.writes.changed_customers[0].email is None
-    profile = planned.writes.changed_patients[0]
+    assert customers_of(planned.writes.changed)[0].email is None
+    profile = patients_of(planned.writes.changed)[0]
     assert (profile.gender, profile.address2) == (None, None)
 
 
@@ -199,7 +199,7 @@ def test_a_patient_given_without_a_customer_finds_its_own() -> None:
     given = request_of(made(body(patient="pat_cus_1"), key=None), owner="cus_1")
     planned = decided(given, known=holding(customer(), patient()))
     assert outcomes(planned) == ["updated"]
-    assert [row.customer for row in planned.writes.changed_customers] == ["cus_1"]
+    assert [row.customer for row in customers_of(planned.writes.changed)] == ["cus_1"]
 
 
 @pytest.mark.rule("R5C.9", "R5C.8")
@@ -235,8 +235,8 @@ def test_a_deleted_patient_is_not_found_and_stays_deleted(more: dict[str, Any]) 
 def test_a_second_request_for_a_new_customer_updates_the_same_patient() -> None:
     first = decided(request("1"))
     second = decided(request("2", city="B", offset=8), known=after(Known(), first.writes))
-    (row,) = second.writes.changed_patients
-    assert (row.patient, row.created_at, row.city, row.version) == ("pat_new1", NOW, "B", 2)
+    ((payer, row),) = second.writes.changed
+    assert (row.patient, row.created_at, row.city, payer.version) == ("pat_new1", NOW, "B", 2)
     assert parsed(second.answers[0])["response"]["patient"] == "pat_new1"
 
 
@@ -253,11 +253,11 @@ def test_what_others_note_with_a_customer_stays() -> None:
 def test_customers_may_share_an_email_address() -> None:
     planned = decided(request("1", "cus_1"), request("2", "cus_2"))
     assert outcomes(planned) == ["created", "created"]
-    assert [(row.customer, row.email) for row in planned.writes.new_customers] == [
+    assert [(row.customer, row.email) for row in customers_of(planned.writes.new)] == [
         ("cus_1", "ada@clinic.local"),
         ("cus_2", "ada@clinic.local"),
     ]
     assert (
-        planned.writes.new_patients[0]._replace(customer="cus_2", patient="pat_new2")
-        == (planned.writes.new_patients[1])
+        patients_of(planned.writes.new)[0]._replace(customer="cus_2", patient="pat_new2")
+        == (patients_of(planned.writes.new)[1])
     )

@@ -205,10 +205,13 @@ def scripts(draw: st.DrawFn) -> list[Sent | Deleted]:
 def delete(known: Known, step: Deleted) -> Known:
     """The rows as they are after another system has deleted one."""
     rows: dict[str, Any] = getattr(known, step.table)
-    if (row := rows.get(step.customer)) is not None:
-        rows = {**rows, step.customer: row._replace(deleted_at=NOW, version=row.version + 1)}
-    changed: dict[str, Any] = {step.table: rows}
-    return dataclasses.replace(known, **changed)
+    if (row := rows.get(step.customer)) is None:
+        return known
+    deleted: dict[str, Any] = {step.table: {**rows, step.customer: row._replace(deleted_at=NOW)}}
+    known = dataclasses.replace(known, **deleted)
+    customer = known.customers[step.customer]
+    moved = {**known.customers, step.customer: customer._replace(version=customer.version + 1)}
+    return dataclasses.replace(known, customers=moved)
 
 
 def folded(

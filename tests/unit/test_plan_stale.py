@@ -22,6 +22,7 @@ from tests.unit.making import (
     outcomes,
     parsed,
     patient,
+    patients_of,
     request,
     request_of,
     structured,
@@ -58,7 +59,7 @@ SAME: dict[str, Any] = {
 def test_the_effective_time_is_the_event_time_at_most_the_records(time: str, effective_at: datetime) -> None:
     assert request(time=time).effective_at == effective_at
     assert request_of(made(structured(time=time))).effective_at == effective_at
-    assert decided(request(time=time)).writes.new_patients[0].effective_at == effective_at
+    assert patients_of(decided(request(time=time)).writes.new)[0].effective_at == effective_at
 
 
 @pytest.mark.rule("R6.17")
@@ -91,26 +92,24 @@ def test_of_a_replayed_dead_letter_it_is_the_timestamp_that_it_first_had() -> No
 @pytest.mark.rule("R6.18")
 def test_the_newest_effective_time_stays_with_the_patient() -> None:
     planned = decided(request("1", time=OLD), request("2", time=NEW, city="B"))
-    assert planned.writes.new_patients[0].effective_at == AT_NEW
+    assert patients_of(planned.writes.new)[0].effective_at == AT_NEW
     planned = decided(request("1", time=NEW), request("2", timestamp=MADE_MS - 10**9, city="B"))
     assert outcomes(planned) == ["created", "updated"]
-    assert planned.writes.new_patients[0].effective_at == AT_NEW
+    assert patients_of(planned.writes.new)[0].effective_at == AT_NEW
 
 
 @pytest.mark.rule("R6.18")
 def test_the_newest_effective_time_is_stored_when_nothing_else_differed() -> None:
     planned = decided(request(**SAME), known=holding(customer(), patient()))
     assert outcomes(planned) == ["unchanged"]
-    (row,) = planned.writes.changed_patients
-    assert row == patient(effective_at=MADE, version=3)
-    assert planned.writes.changed_customers == ()
+    assert planned.writes.changed == ((customer(version=5), patient(effective_at=MADE)),)
 
 
 @pytest.mark.rule("R6.18")
 def test_the_newest_effective_time_is_stored_when_only_the_customer_differed() -> None:
     planned = decided(request(**{**SAME, "phone": "555"}), known=holding(customer(), patient()))
     assert outcomes(planned) == ["updated"]
-    assert planned.writes.changed_patients == (patient(effective_at=MADE, version=3),)
+    assert patients_of(planned.writes.changed) == (patient(effective_at=MADE),)
 
 
 @pytest.mark.rule("R6.18", "R4.6")
@@ -118,7 +117,7 @@ def test_an_older_time_that_changes_nothing_is_not_stored() -> None:
     for standing in (MADE, MADE + timedelta(days=1)):
         planned = decided(request(**SAME), known=holding(customer(), patient(effective_at=standing)))
         assert outcomes(planned) == ["unchanged"]
-        assert (planned.writes.changed_customers, planned.writes.changed_patients) == ((), ())
+        assert planned.writes.changed == ()
         assert len(planned.writes.answers) == 1
 
 
@@ -154,12 +153,7 @@ def test_an_older_event_changes_nothing_and_is_shown_what_stands() -> None:
     }
     writes = planned.writes
     assert [stored.outcome for stored in writes.answers] == ["superseded"]
-    assert (writes.new_customers, writes.changed_customers, writes.new_patients, writes.changed_patients) == (
-        (),
-        (),
-        (),
-        (),
-    )
+    assert (writes.new, writes.changed) == ((), ())
 
 
 @pytest.mark.rule("R6.19")
@@ -184,8 +178,8 @@ def test_an_older_record_without_an_event_time_is_applied(headers: Headers) -> N
     known = holding(customer(), patient(effective_at=NOW))
     planned = decided(request_of(made(body(), headers)), known=known)
     assert outcomes(planned) == ["updated"]
-    assert planned.writes.changed_patients[0].city == "London"
-    assert planned.writes.changed_patients[0].effective_at == NOW
+    assert patients_of(planned.writes.changed)[0].city == "London"
+    assert patients_of(planned.writes.changed)[0].effective_at == NOW
 
 
 def _at(effective_at: datetime, given: Request, rules: Rules) -> list[str]:

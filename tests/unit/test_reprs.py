@@ -28,7 +28,7 @@ MAY_SHOW = {
     "Request": {"position"},
     "Identity": {"customer", "source", "key", "fingerprint", "refusal", "key_differs"},
     "Customer": {"customer", "version"},
-    "Patient": {"patient", "version"},
+    "Patient": {"patient"},
     "StoredAnswer": {"position", "outcome"},
     "Answer": {"position", "status", "outcome"},
     "Outgoing": {"position", "topic"},

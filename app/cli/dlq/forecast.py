@@ -59,9 +59,8 @@ class _Unwritten:
     async def write(self, writes: Writes) -> None:
         """Remember it."""
         self.imagined.answers |= {row.key: row for row in writes.answers}
-        rows = (*writes.new_customers, *writes.changed_customers)
-        self.imagined.customers |= {row.customer: row for row in rows}
-        self.imagined.patients |= {row.customer: row for row in (*writes.new_patients, *writes.changed_patients)}
+        for customer, patient in (*writes.new, *writes.changed):
+            self.imagined.customers[customer.customer], self.imagined.patients[customer.customer] = customer, patient
 
     async def commit(self) -> None:
         """Nothing is written."""

@@ -19,9 +19,8 @@ from app.consumer.intake import Intake
 from app.consumer.publisher import Publisher
 from app.store import Transaction
 
-UPDATES = ("update_customers", "update_patients")
-COPIES = {"insert_customers": "customers", "insert_patients": "patients", "answers": "requests"}
-"""Into which table."""
+WRITES = {"update": ("_change", "customers"), "insert": ("_copy", "customers"), "answers": ("_copy", "requests")}
+"""By which method, and into which table."""
 
 
 class Bomb:
@@ -58,15 +57,15 @@ def after(method: Any, reached: Bomb) -> Any:
     return wrapped
 
 
-def of_write(name: str, where: Wrap) -> Wrap:
-    """The method writes several tables: only this statement or table counts, and only with something to write."""
+def of_write(table: str, where: Wrap) -> Wrap:
+    """The method writes several tables: only this one counts, and only with something to write."""
 
     def wrap(method: Any, reached: Bomb) -> Any:
         struck = where(method, reached)
 
         @wraps(method)
         async def wrapped(self: Any, *arguments: Any) -> Any:
-            ours = arguments[0] == name and arguments[1]
+            ours = arguments[0] == table and arguments[1]
             return await (struck if ours else method)(self, *arguments)
 
         return wrapped
@@ -104,10 +103,8 @@ def half_way(method: Any, reached: Bomb) -> Any:
 POINTS: dict[str, tuple[type, str, Wrap]] = {
     "after-poll": (Intake, "getmany", after),
     "after-read": (Transaction, "read", after),
-    **{f"before-{name}": (Transaction, "_count", of_write(name, before)) for name in UPDATES},
-    **{f"after-{name}": (Transaction, "_count", of_write(name, after)) for name in UPDATES},
-    **{f"before-{name}": (Transaction, "_copy", of_write(table, before)) for name, table in COPIES.items()},
-    **{f"after-{name}": (Transaction, "_copy", of_write(table, after)) for name, table in COPIES.items()},
+    **{f"before-{name}": (Transaction, method, of_write(table, before)) for name, (method, table) in WRITES.items()},
+    **{f"after-{name}": (Transaction, method, of_write(table, after)) for name, (method, table) in WRITES.items()},
     "while-committing": (Transaction, "commit", while_committing),
     "after-commit": (Transaction, "commit", after),
     "half-published": (Publisher, "publish", half_way),

@@ -24,7 +24,7 @@ from devstack.servers.waiting import free_port
 from tests.conftest import own_settings
 from tests.e2e.test_process import WORKER, Process, environment
 from tests.faults.broker_side import log_of, make_topics
-from tests.faults.checker import History, Place
+from tests.faults.checker import History, Place, patients_in
 from tests.faults.matrix.load import CANARIES, Asked, Load, mixed
 from tests.faults.matrix.proxy import Proxy
 from tests.faults.matrix.tail import Tail
@@ -181,9 +181,8 @@ class World:
     async def history(self, *, repeats: bool) -> History:
         """All that is there, once nobody works any more."""
         await self.tail.to_the_end(PATIENCE)
-        customers, patients, stored = [
-            [dict(row) for row in await self.query(f"select * from {table}")]
-            for table in ("customers", "patients", "requests")
+        customers, stored = [
+            [dict(row) for row in await self.query(f"select * from {table}")] for table in ("customers", "requests")
         ]
         lines = [line for log in self.logs for line in log.read_text(errors="replace").splitlines()]
         return History(
@@ -192,7 +191,7 @@ class World:
             answers=self.tail.answers,
             letters=self.tail.letters,
             customers=customers,
-            patients=patients,
+            patients=patients_in(customers),
             stored=stored,
             log=lines,
             canaries=CANARIES,

@@ -19,7 +19,7 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from devstack.servers import Servers, ServersError
-from tests.faults.checker import Broken, History, Verdict, check
+from tests.faults.checker import Broken, History, Verdict, check, patients_in
 from tests.faults.matrix.cases.inputs import REFUSING, poisons
 from tests.faults.matrix.cases.postgres import at_port, port_of
 from tests.faults.matrix.load import CANARIES, Asked, Load, mixed
@@ -49,7 +49,7 @@ AGAIN_SECONDS = 1.0
 ASK_SECONDS = 10.0
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaException)
 """What the soak itself meets while a server is away."""
-TABLES = ("customers", "patients", "requests")
+TABLES = ("customers", "requests")
 
 
 @dataclass
@@ -228,14 +228,14 @@ class Soak:
         await until(lambda: window.answered or self._over, limit)
         ends: Any = {} if self._over else await self._again(lambda: self._final(window))
         await until(lambda: self._over or self.world.tail.has_read(ends), limit)
-        customers, patients, stored = await self._again(lambda: self._rows(window))
+        customers, stored = await self._again(lambda: self._rows(window))
         history = History(
             topic=self.world.settings.request_topic,
             requests=list(window.places.values()),
             answers=window.answers,
             letters=window.letters,
             customers=customers,
-            patients=patients,
+            patients=patients_in(customers),
             stored=stored,
             log=self._new_lines(),
             canaries=CANARIES,

@@ -23,7 +23,7 @@ from tests.faults.matrix.load import HOT, Asked, body, cloud_event, mixed, plain
 from tests.faults.matrix.world import PATIENCE, World
 
 REQUESTS = 1500
-REFUSING = "alter table patients add constraint poison check (city not like '%poison%')"
+REFUSING = "alter table customers add constraint poison check (city not like '%poison%')"
 """Has the database refuse the first of `poisons`."""
 PARTITIONS = 3
 
