@@ -49,6 +49,9 @@ begin
             execute format('grant select on public.%I to patient_upsert_reader', name);
         end if;
     end loop;
+    if to_regtype('public.patient_upsert_change') is not null then
+        alter type public.patient_upsert_change owner to patient_upsert_owner;
+    end if;
     if to_regprocedure('public.patient_upsert_count_change()') is not null then
         alter function public.patient_upsert_count_change() owner to patient_upsert_owner;
     end if;

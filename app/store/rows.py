@@ -46,12 +46,8 @@ def new(row: Row) -> tuple[Any, ...]:
     return (*customer, patient[0], *patient[2:])
 
 
-def changes(rows: Iterable[Row]) -> Iterable[tuple[Any, ...]]:
-    """What `update_customers.sql` takes: one array a column, of equal length always, for `unnest` would fill up."""
-    return zip(*map(_change, rows), strict=True)
-
-
-def _change(row: Row) -> tuple[Any, ...]:
+def change(row: Row) -> tuple[Any, ...]:
+    """A `patient_upsert_change`."""
     (id, email, _, _, _, phone, _, _, _, updated_at, _, version), patient = row
     return (id, email, phone, updated_at, patient[0], *patient[2:-1], version)
 

@@ -158,7 +158,7 @@ class Transaction:
     async def _change(self, table: str, changed: Collection[Row]) -> None:
         if not changed:
             return
-        tag = await self._run(self._execute(query(f"update_{table}"), *rows.changes(changed)), data)
+        tag = await self._run(self._execute(query(f"update_{table}"), list(map(rows.change, changed))), data)
         if int(tag.rpartition(" ")[2]) != len(changed):
             raise Conflict("postgres: a row has moved since it was read")
 

@@ -138,6 +138,7 @@ async def test_setup_may_be_run_again_through_pgbouncer_and_doctor_finds_all_in_
     connection = await asyncpg.connect(database_url)
     await connection.execute("drop table customers, requests, assignments, patient_upsert_revision")
     await connection.execute("drop function patient_upsert_count_change")
+    await connection.execute("drop type patient_upsert_change")
     await connection.close()
     for _ in range(3):  # each in a process of its own, on connections that the one before has used
         process = await asyncio.create_subprocess_exec(

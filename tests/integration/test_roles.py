@@ -23,6 +23,8 @@ FORBIDDEN_TO_THE_WORKER = [
     "truncate customers",
     "alter table requests add column more text",
     "alter table customers disable trigger all",
+    "alter type patient_upsert_change add attribute more text",
+    "drop type patient_upsert_change",
     "delete from customers",
     "update requests set outcome = 'updated'",
     "update patient_upsert_revision set version_num = '9999'",
@@ -125,6 +127,8 @@ async def test_a_database_that_another_role_has_migrated_is_taken_over(shared: S
             assert {row[0] for row in owners} == {OWNER}
             function = "select proowner::regrole::text from pg_proc where proname = 'patient_upsert_count_change'"
             assert await superuser.fetchval(function) == OWNER
+            change = "select typowner::regrole::text from pg_type where typname = 'patient_upsert_change'"
+            assert await superuser.fetchval(change) == OWNER
         assert await rights(url, WORKER) == {table: tuple(sorted(used)) for table, used in NEEDED.items()}
         assert (await rights(url, READER)).keys() == NEEDED.keys()
 

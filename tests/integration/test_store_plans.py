@@ -141,8 +141,10 @@ VALUES: dict[str, str | int | Sequence[str | int]] = {
     "bytea[]": [f"\\\\x{number:032x}" for number in range(1, ASKED + 1)],
     "integer[]": range(1, ASKED + 1),
     "bigint[]": range(1, ASKED + 1),
-    "date[]": ["2020-01-01"] * ASKED,
-    "timestamptz[]": ["2020-01-01"] * ASKED,
+    "patient_upsert_change[]": [
+        f"(many_{number},,,2020-01-01,pat_many_{number},a,b,1980-01-01,,a,,c,,,e,2020-01-01,2020-01-01,2020-01-01,2)"
+        for number in range(1, ASKED + 1)
+    ],
 }
 
 

@@ -81,6 +81,30 @@ comment on column customers.first_name is 'of the account; the profile has its o
 
 comment on column customers.effective_at is 'the newest effective time of a request that was applied to the profile';
 
+-- A change of a row as the worker sends it. It is never altered, for workers at work know its columns by their places: one
+-- that needs others gets a type of its own.
+create type patient_upsert_change as (
+    customer text,
+    email text,
+    phone text,
+    updated_at timestamptz,
+    patient text,
+    patient_first_name text,
+    patient_last_name text,
+    date_of_birth date,
+    gender text,
+    address text,
+    address2 text,
+    city text,
+    state text,
+    postal_code text,
+    country text,
+    effective_at timestamptz,
+    patient_created_at timestamptz,
+    patient_updated_at timestamptz,
+    version bigint
+);
+
 -- The final answer of each request that has one, under the digest of source and id (16 bytes: a short key halves the
 -- cost of the table). No foreign key: an answer outlives its customer's row, and the check would cost as much as the
 -- rest of the insert. 511 bytes hold the longest source (kafka:<topic>#<customer>) and the longest id (a position).
