@@ -173,6 +173,37 @@ cdef object _day(object raw):
     return date_new(100 * century + year, month, day)
 
 
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+cpdef object canonical(object value, int depth):
+    """The value as `app.envelope.json` compares it, changed in place. Raises RecursionError where it is deeper."""
+    cdef PyObject* name
+    cdef PyObject* member
+    cdef Py_ssize_t at = 0
+    kind = type(value)
+    if kind is dict:
+        if depth <= 0:
+            raise RecursionError
+        while PyDict_Next(value, &at, &name, &member):
+            inner = type(<object>member)
+            if inner is dict or inner is list or inner is float:  # no member is added, which alone would move the others
+                (<dict>value)[<object>name] = canonical(<object>member, depth - 1)
+        return value
+    if kind is list:
+        if depth <= 0:
+            raise RecursionError
+        for at in range(len(<list>value)):
+            one = (<list>value)[at]
+            inner = type(one)
+            if inner is dict or inner is list or inner is float:
+                (<list>value)[at] = canonical(one, depth - 1)
+        return value
+    if kind is float and value.is_integer():
+        return int(value)
+    return value
+
+
 # --- requests --------------------------------------------------------------------------------------------------------
 
 

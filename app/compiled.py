@@ -37,6 +37,9 @@ class Part(Protocol):
     ) -> Reader:
         """One for each thread."""
 
+    def canonical(self, value: Any, depth: int) -> Any:
+        """A JSON value, whole numbers as integers."""
+
     def effect(
         self,
         data: PatientData,

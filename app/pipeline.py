@@ -123,7 +123,8 @@ class Pipeline:
         def understand_one(given: tuple[int, Envelope]) -> Request:
             at, envelope = given
             owner = owners.get(envelope.patient) if envelope.patient else None
-            return self._understand(envelope, owner, callers[at], pattern, received)
+            faulty = records[at][1] is not None  # opened already, since one of its fields is at fault
+            return self._understand(envelope, owner, callers[at], pattern, received, faulty=faulty)
 
         requests = await _in_turns(understand_one, list(zip(records, envelopes, strict=True)))
         return dict(zip(records, requests, strict=True))
@@ -174,9 +175,11 @@ class Pipeline:
         caller: Caller | None,
         pattern: re.Pattern[str],
         received: datetime,
+        *,
+        faulty: bool,
     ) -> Request:
         try:
-            return understand(envelope, owner, received=received, pattern=pattern, caller=caller)
+            return understand(envelope, owner, received=received, pattern=pattern, caller=caller, faulty=faulty)
         except Exception as error:  # noqa: BLE001 - as above
             self._count_failure(envelope.position, _unexpected(error))
             return _without_identity(envelope, received)

@@ -110,21 +110,23 @@ def refused(request: Request, refusal: Refusal, *, now: datetime) -> Answer:
     """The answer of a request that gets no 200. One that failed for a fault of ours becomes a dead letter too."""
     failed = refusal.error is ErrorCode.INTERNAL_ERROR
     outcome = Outcome.FAILED if failed else Outcome.REJECTED
-    body = {"error": refusal.error.value, "details": details(refusal.faults)}
-    value = _value(refusal.error.status, outcome, request, body)
-    return Answer(
-        record=request.record,
-        position=request.position,
-        status=refusal.error.status,
-        outcome=outcome,
-        error=refusal.error.value,
-        customer=request.customer,
-        value=value,
-        id=_refusal_id(request, value),
-        time=now,
-        passed_on=request.passed_on,
-        dead_letter=failed,
+    status, error = refusal.error.status, refusal.error.value
+    value = _value(status, outcome, request, {"error": error, "details": details(refusal.faults)})
+    values = (
+        request.record,
+        request.position,
+        status,
+        outcome,
+        error,
+        request.customer,
+        value,
+        _refusal_id(request, value),
+        now,
+        False,
+        request.passed_on,
+        failed,
     )
+    return made(Answer, values)
 
 
 def details(faults: Sequence[Fault]) -> list[dict[str, str]]:

@@ -13,7 +13,13 @@ from app.request import validate
 
 
 def understand(
-    envelope: Envelope, owner: str | None, *, received: datetime, pattern: re.Pattern[str], caller: Caller | None
+    envelope: Envelope,
+    owner: str | None,
+    *,
+    received: datetime,
+    pattern: re.Pattern[str],
+    caller: Caller | None,
+    faulty: bool = False,
 ) -> Request:
     """Everything that can be told of a request without the rows that it concerns, all its faults among it.
 
@@ -23,6 +29,7 @@ def understand(
         received: when the record was read; stands in for the timestamp of a record that has none.
         pattern: what a customer id must match.
         caller: whose request it is; None when that is nobody who may make one.
+        faulty: whether a fault was met in its data already.
     """
     owner = visible(owner, caller)
     identity = identify(envelope, owner=owner, pattern=pattern)
@@ -38,7 +45,7 @@ def understand(
         refusal = Refusal.merge(refusal, identity.refusal)
     data = None
     if envelope.readable:
-        validated = validate(envelope.data, received_at=made)
+        validated = validate(envelope.data, received_at=made, faulty=faulty)
         if isinstance(validated, tuple):
             refusal = Refusal.merge(refusal, Refusal(ErrorCode.VALIDATION_FAILED, validated))
         elif refusal is None:

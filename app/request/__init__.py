@@ -38,13 +38,18 @@ RULES: Final[dict[str, Callable[..., Any]]] = {
 _RULES: Final = (schema.address_line, schema.text, schema.text_or_empty, schema.text_or_empty, schema.text)
 
 
-def validate(data: object, *, received_at: datetime) -> PatientData | tuple[Fault, ...]:
+def validate(data: object, *, received_at: datetime, faulty: bool = False) -> PatientData | tuple[Fault, ...]:
     """The fields of a request as they are stored, or all faults at once in the order of the fields.
 
-    `received_at` is the record's timestamp (aware, UTC), against which the date of birth is bounded.
+    Args:
+        data: as received.
+        received_at: the record's timestamp (aware, UTC), against which the date of birth is bounded.
+        faulty: whether a fault was met already, so that they are looked for at once.
     """
     if not isinstance(data, dict):
         return (Fault("", FaultCode.NOT_AN_OBJECT),)
+    if faulty:
+        return _by_model(data, received_at)
     try:
         return _without_fault(data, received_at)
     except (PydanticCustomError, KeyError, TypeError, AttributeError):

@@ -145,3 +145,19 @@ def test_any_bytes_are_read_or_told(value: bytes) -> None:
     else:
         told = "read" if canonical(canonical_bytes(read)) == canonical_bytes(read) else "read differently"
     assert told in ("not_json", "too_deep", "read")
+
+
+@pytest.mark.parametrize("digits", ["9" * 18, "9" * 19, "9" * 20, "9" * 4300, "1" + "0" * 400])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_whole_number_beyond_64_bits_counts_as_it_is_written(sign: str, digits: str) -> None:
+    odd = '"\\ud800"'  # which only the slower reader takes
+    written = f"{sign}{digits}"
+    assert canonical(f'{{"b": {written}, "a": {odd}}}'.encode()) == f'{{"a":{odd},"b":{written}}}'.encode()
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_whole_number_of_more_digits_than_python_makes_integers_of_is_not_read(sign: str) -> None:
+    for digits in ("9" * 4301, "9" * 100_000):
+        with pytest.raises(NotReadable) as caught:
+            read_json(f'{{"a": {sign}{digits}}}'.encode())
+        assert caught.value.code == "not_json"
