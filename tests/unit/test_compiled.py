@@ -571,6 +571,7 @@ USUAL, FAULTY = Usual(DEFAULT), record(body(city=None), EVENT)
 AGAIN: Final[dict[str, Callable[[], Any]]] = {
     "a request": lambda: USUAL.request(GIVEN, EVERYONE, NOW),
     "a request with a fault": lambda: USUAL.request(FAULTY, EVERYONE, NOW),
+    "a nested value": lambda: built.canonical({"a": [1.0, {"b": 2.5}]}, 32),
     "a value": value,
     "an answer": final,
     "an effect": effect,
