@@ -76,8 +76,12 @@ begin
 end
 $$;
 
--- People write values into the statement itself.
+-- People write values into the statement itself: it is not logged for being slow or sampled, nor beside a wait for a lock,
+-- a temporary file or the end of the session.
 alter role patient_upsert_reader set log_statement = none;
 alter role patient_upsert_reader set log_min_duration_statement = -1;
+alter role patient_upsert_reader set log_min_duration_sample = -1;
+alter role patient_upsert_reader set log_transaction_sample_rate = 0;
+alter role patient_upsert_reader set log_min_error_statement = panic;
 
 commit;

@@ -56,7 +56,7 @@ async def test_every_column_comes_back_as_it_was_stored(store: Store) -> None:
         patient="legacy id",
         first_name="Ἀθηνᾶ",
         last_name="ניר",
-        date_of_birth=date(1, 1, 1),
+        date_of_birth=date(1, 1, 2),  # the driver takes the first for -infinity, which no table of ours takes
         gender="non-binary",
         address="1 Main Street",
         address2="Flat 2",
@@ -109,6 +109,19 @@ async def test_a_patient_is_whole_or_none(store: Store, database_url: str, chang
     async with admin(database_url) as connection:
         with pytest.raises(CheckViolationError):
             await connection.execute(f"update customers set {change}")
+
+
+@pytest.mark.rule("R7.11")
+@pytest.mark.parametrize("time", ["infinity", "-infinity"])
+async def test_every_time_is_finite(store: Store, database_url: str, time: str) -> None:
+    await with_rows(store, "cus_1")
+    async with admin(database_url) as connection:
+        asked = "select column_name from information_schema.columns where table_name = 'customers' and data_type ~ $1"
+        columns = [row[0] for row in await connection.fetch(asked, "^(date|time)")]
+        assert len(columns) == 8
+        for column in columns:
+            with pytest.raises(CheckViolationError):
+                await connection.execute(f"update customers set {column} = '{time}'")
 
 
 async def test_what_is_not_there_is_not_found(store: Store, database_url: str) -> None:
@@ -312,6 +325,7 @@ async def test_workers_with_the_same_rows_never_wait_in_a_circle(store: Store, l
         Writes(new=rows(customer("cus_1", email="x" * 255))),
         Writes(new=rows(customer("cus_1", metadata="[]"))),
         Writes(new=rows(customer("cus_1", metadata="not JSON"))),
+        Writes(new=rows(customer("cus_1", metadata='{"a": "' + "x" * 16_384 + '"}'))),
         Writes(new=rows(customer("cus_1", deleted_at=datetime(2020, 1, 1, tzinfo=UTC)))),
         Writes(new=rows(customer("cus_1", version=0))),
         Writes(new=rows(customer("c" * 256))),

@@ -46,6 +46,7 @@ create table customers (
     constraint customers_billing_address_id_length check (char_length(billing_address_id) between 1 and 255),
     constraint customers_phone_length check (char_length(phone) between 1 and 40),
     constraint customers_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    constraint customers_metadata_length check (octet_length(metadata::text) <= 16384),
     constraint customers_patient_length check (octet_length(patient) between 1 and 255),
     constraint customers_patient_first_name_length check (char_length(patient_first_name) between 1 and 200),
     constraint customers_patient_last_name_length check (char_length(patient_last_name) between 1 and 200),
@@ -71,11 +72,14 @@ create table customers (
     constraint customers_times_finite check (
         isfinite(created_at) and isfinite(updated_at) and isfinite(deleted_at) and isfinite(effective_at)
         and isfinite(patient_created_at) and isfinite(patient_updated_at) and isfinite(patient_deleted_at)
+        and isfinite(date_of_birth)
     ),
     constraint customers_deleted_after_created check (deleted_at >= created_at),
     constraint customers_patient_deleted_after_created check (patient_deleted_at >= patient_created_at),
     constraint customers_version_positive check (version >= 1)
 ) with (fillfactor = 85);
+
+comment on column customers.metadata is 'of other systems, 16 KiB at most: every answer of the customer carries it';
 
 comment on column customers.first_name is 'of the account; the profile has its own in patient_first_name';
 
