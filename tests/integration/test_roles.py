@@ -100,6 +100,20 @@ async def test_setup_grants_the_worker_what_it_uses_and_no_more(database_url: st
     assert await rights(database_url, WORKER) == needed
 
 
+UNLOGGED = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_min_error_statement": "panic",
+}
+
+
+async def test_nothing_has_the_server_log_a_statement_of_the_reader_which_may_hold_values(database_url: str) -> None:
+    async with admin(as_role(database_url, READER)) as connection:
+        assert {name: await connection.fetchval(f"show {name}") for name in UNLOGGED} == UNLOGGED
+
+
 async def test_a_table_of_a_later_version_is_the_owners_and_the_readers(database_url: str) -> None:
     async with admin(as_role(database_url, MIGRATOR)) as connection:
         await connection.execute("create table later (x text)")
