@@ -55,7 +55,7 @@ class Store(Protocol):
     """What the pipeline needs of `store.Store`."""
 
     async def owners(self, patients: Collection[str]) -> dict[str, str]: ...
-    def transaction(self, *, lock: bool = False) -> AbstractAsyncContextManager[Transaction]: ...
+    def transaction(self, *, lock: bool = False, single: bool = False) -> AbstractAsyncContextManager[Transaction]: ...
 
 
 class Gate(Protocol):
@@ -231,7 +231,8 @@ class Pipeline:
             create_unknown=self.settings.unknown_customer == "create",
             supersede_stale=self.settings.stale_events == "supersede",
         )
-        async with self.store.transaction(lock=lock) as transaction:
+        single = len(requests) == 1 and not lock
+        async with self.store.transaction(lock=lock, single=single) as transaction:
             with self.metrics.stage("read"):
                 known = await transaction.read(keys, customers)
             try:

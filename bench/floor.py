@@ -55,9 +55,9 @@ class _RecordingStore:
         return getattr(self.inner, name)
 
     @asynccontextmanager
-    async def transaction(self, *, lock: bool = False) -> AsyncIterator[Any]:
+    async def transaction(self, *, lock: bool = False, single: bool = False) -> AsyncIterator[Any]:
         calls: Calls = []
-        async with self.inner.transaction(lock=lock) as transaction:
+        async with self.inner.transaction(lock=lock, single=single) as transaction:
             yield _RecordingTransaction(transaction, calls)
         self.transactions.append(calls)
 

@@ -30,7 +30,7 @@ UNBATCHED: Final = 100.0
 contestant, busy: there records wait for others as long as librdkafka has them wait by default."""
 LINGER_MS: Final = 5
 TICK_SECONDS: Final = 0.002
-"""Beyond that rate, too: how long the sender sleeps at least. Waking up for each request took a tenth of the machine."""
+"""Beyond that rate: how long the sender sleeps at least. Waking up for each request took a tenth of the machine."""
 Place = tuple[int, int]
 
 

@@ -133,19 +133,16 @@ class Worker:
             return
         epoch, mark = intake.fetched_in, intake.fetched_after
         for part, size in _split(records, self.settings.batch_max_bytes):
-            putting = asyncio.ensure_future(self._gather(_Batch(part, epoch, mark, size)))
-            try:
-                while not (await asyncio.wait({putting}, timeout=KEEP_ALIVE_SECONDS))[0]:
+            batch = _Batch(part, epoch, mark, size)
+            while self._gathered and not self._fits(batch):
+                self._room.clear()
+                try:
+                    await within(self._room.wait(), KEEP_ALIVE_SECONDS)
+                except TimeoutError:
                     await intake.keep_alive()
-            finally:
-                putting.cancel()
-
-    async def _gather(self, batch: _Batch) -> None:
-        while self._gathered and not self._fits(batch):
-            self._room.clear()
-            await self._room.wait()
-        self._gathered.append(batch)
-        self._wake.set()
+            self._gathered.append(batch)
+            self._wake.set()
+            await asyncio.sleep(0)  # the batch is taken before more is fetched
 
     def _fits(self, batch: _Batch) -> bool:
         """Whether it and what has gathered are one batch at most."""

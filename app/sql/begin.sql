@@ -1,10 +1,9 @@
 -- Begins the transaction of one batch and, for it alone, says how to plan and how long to wait. One round trip.
 --
--- Local settings only: behind pgbouncer a session belongs to nobody. Plans cannot flip: each is made anew for the arrays
--- at hand (a plan kept from the time when a table was empty would scan it for ever), and scans of whole tables, which
--- also lock rows in an order of their own, are left out. Other settings of the role (read only, say) are respected.
+-- Local settings only: behind pgbouncer a session belongs to nobody. Plans cannot flip: scans of whole tables, which also
+-- lock rows in an order of their own, are left out (and see plan_anew.sql). Other settings of the role (read only, say)
+-- are respected.
 begin isolation level read committed;
-set local plan_cache_mode = force_custom_plan;
 set local enable_seqscan = off;
 set local enable_bitmapscan = off;
 set local enable_hashjoin = off;

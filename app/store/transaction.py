@@ -39,17 +39,22 @@ class Transaction:
 
     Rows are locked in one order everywhere, so that workers wait for each other but never in a circle: customers that
     change, new customers, answers; inside each by key.
+
+    With `single` it is for one request: one key, one customer, one row of each kind. Its statements are of single
+    values, so that their plans may be kept, and need no second round trip for COPY.
     """
 
-    def __init__(self, connection: PoolConnectionProxy[Record], *, lock: bool) -> None:
+    def __init__(self, connection: PoolConnectionProxy[Record], *, lock: bool, single: bool) -> None:
         self._connection = connection
         self._lock = lock
+        self._single = single
         self._open = False
         self._broken = False
 
     async def begin(self) -> None:
         """Called by the store, which hands out open transactions only. Raises Transient."""
-        await self._run(self._execute(query("begin")), away)
+        text = query("begin") if self._single else query("begin") + query("plan_anew")
+        await self._run(self._execute(text), away)
         self._open = True
 
     async def only_read(self) -> None:
@@ -66,6 +71,8 @@ class Transaction:
             return Known()
         if names and self._lock:
             await self._run(self._execute(query("lock_customers"), names), data)
+        if self._single:
+            return rows.known(await self._run(self._rows(query("read_one"), _one(keys), _one(names)), data))
         return rows.known(await self._run(self._rows(query("read"), keys, names), data))
 
     async def write(self, writes: Writes) -> None:
@@ -74,6 +81,9 @@ class Transaction:
         Raises Conflict when a row has moved or a key is taken, DataFault when a value cannot be stored, Transient.
         After any of them this transaction can only be left.
         """
+        if self._single:
+            await self._write_one(writes)
+            return
         await self._change("customers", sorted(writes.changed, key=_by_customer))
         await self._copy("customers", list(map(rows.new, sorted(writes.new, key=_by_customer))), rows.COLUMNS)
         answers = sorted(writes.answers, key=_by_key)
@@ -159,8 +169,21 @@ class Transaction:
         if not changed:
             return
         tag = await self._run(self._execute(query(f"update_{table}"), list(map(rows.change, changed))), data)
-        if int(tag.rpartition(" ")[2]) != len(changed):
-            raise Conflict("postgres: a row has moved since it was read")
+        _all_of(len(changed), tag)
+
+    async def _write_one(self, writes: Writes) -> None:
+        """An answer, and the row that it speaks of, if it is new or changed."""
+        if not writes:
+            return
+        (answer,) = map(rows.row_of, writes.answers)
+        if writes.changed:
+            (row,) = map(rows.change, writes.changed)
+            _all_of(1, await self._run(self._execute(query("change_one"), *row, *answer), taken))
+        elif writes.new:
+            (row,) = map(rows.new, writes.new)
+            await self._run(self._execute(query("create_one"), *row, *answer), taken)
+        else:
+            await self._run(self._execute(query("answer_one"), *answer), taken)
 
     async def _copy(self, table: str, records: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:
         # Half the cost of an insert from arrays, here and there. A taken key is an error, so there is nothing to count.
@@ -182,3 +205,17 @@ class Transaction:
             if self._connection.is_closed():
                 raise
             raise TypeError from None
+
+
+def _one(values: Sequence[T]) -> T | None:
+    """The only value, if there is any."""
+    if not values:
+        return None
+    (only,) = values
+    return only
+
+
+def _all_of(count: int, tag: str) -> None:
+    """Raise Conflict unless a statement has done so many rows."""
+    if int(tag.rpartition(" ")[2]) != count:
+        raise Conflict("postgres: a row has moved since it was read")

@@ -75,7 +75,33 @@ async def test_a_connection_opened_on_empty_tables_stays_fast_as_they_fill(datab
                     answers=(answer("new"),),
                 ),
             )
-        scans = await counted(connection)
+        assert_looked_up(await counted(connection))
+
+
+@pytest.mark.rule("R7.10")
+async def test_so_it_does_where_each_request_has_a_transaction(database_url: str) -> None:
+    async def one(name: str, version: int) -> None:
+        async with store.transaction(single=True) as transaction:
+            assert name in (await transaction.read((key(name),), (name,))).customers
+            changed = Writes(changed=rows(patient(name), version=version), answers=(answer(f"{name} {version}"),))
+            await transaction.write(changed)
+            await transaction.commit()
+
+    async with admin(database_url) as connection:
+        await settle(connection)
+        async with open_store(as_worker(database_url), pool_size=1, statement_cache=100) as store:
+            await with_rows(store, "cus_1")
+            for number in range(8):  # more than the five after which Postgres keeps a plan
+                await one("cus_1", number + 2)
+            await fill(connection)
+            await connection.execute("select pg_stat_force_next_flush()")
+            await connection.execute("select pg_stat_reset()")
+            for number in range(1, ASKED + 1):
+                await one(f"many_{number}", 2)
+        assert_looked_up(await counted(connection))
+
+
+def assert_looked_up(scans: dict[str, tuple[int, int]]) -> None:
     for table, (whole, touched) in scans.items():
         assert whole == 0, f"{table} was scanned"
         assert 0 <= touched <= 12 * ASKED, f"{table}: {touched} index entries read for {ASKED} keys"
@@ -103,6 +129,8 @@ async def counted(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, t
 
 FOUND_BY = {
     "read": {"requests_pkey", "customers_pkey"},
+    "read_one": {"requests_pkey", "customers_pkey"},
+    "change_one": {"customers_pkey"},
     "read_owners": {"customers_patient_key"},
     "lock_customers": {"customers_pkey"},
     "update_customers": {"customers_pkey"},
@@ -112,10 +140,11 @@ FOUND_BY = {
     "remove_answers": {"requests_received_at", "requests_pkey"},
 }
 """The indexes by which each statement finds its rows."""
-WITHOUT_A_TABLE_OF_OURS = {
-    *("begin", "inspect_rights", "inspect_server", "inspect_index", "read_revision", "take_turn"),
+WITHOUT_A_ROW_TO_FIND = {
+    *("create_one", "answer_one"),
+    *("begin", "plan_anew", "inspect_rights", "inspect_server", "inspect_index", "read_revision", "take_turn"),
 }
-"""Settings, questions about the server, and the one row of the revision."""
+"""New rows, settings, questions about the server, and the one row of the revision."""
 
 KEY_BY_KEY = {
     *(
@@ -126,6 +155,7 @@ KEY_BY_KEY = {
         "Nested Loop",
         "Index Scan",
         "Function Scan",
+        "CTE Scan",
         "Result",
         "Limit",
     ),
@@ -137,6 +167,8 @@ VALUES: dict[str, str | int | Sequence[str | int]] = {
     "integer": 1,
     "bigint": 1,
     "timestamptz": "2020-01-01",
+    "date": "2020-01-01",
+    "bytea": "\\\\x00",
     "text[]": [f"many_{number}" for number in range(1, ASKED + 1)],
     "bytea[]": [f"\\\\x{number:032x}" for number in range(1, ASKED + 1)],
     "integer[]": range(1, ASKED + 1),
@@ -162,7 +194,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def test_every_statement_is_looked_at() -> None:
     files = {path.stem for path in Path(app.__file__).parent.joinpath("sql").iterdir()}
-    assert files == FOUND_BY.keys() | WITHOUT_A_TABLE_OF_OURS
+    assert files == FOUND_BY.keys() | WITHOUT_A_ROW_TO_FIND
 
 
 @pytest.mark.rule("R7.10")
@@ -170,6 +202,7 @@ def test_every_statement_is_looked_at() -> None:
 async def test_a_statement_prepared_on_empty_tables_looks_each_key_up_once_they_are_full(
     database_url: str, name: str
 ) -> None:
+    begin = query("begin") if name.endswith("_one") else query("begin") + query("plan_anew")
     async with admin(database_url) as connection:
         await settle(connection)
         kinds = [parameter.name for parameter in (await connection.prepare(query(name))).get_parameters()]
@@ -178,11 +211,11 @@ async def test_a_statement_prepared_on_empty_tables_looks_each_key_up_once_they_
         execute = f"execute statement ({', '.join(map(literal, kinds))})"
         await connection.execute(f"prepare statement as {query(name)}")
         for _ in range(8):  # more than the five after which Postgres may keep a plan
-            await connection.execute(query("begin"))
+            await connection.execute(begin)
             await connection.execute(execute)
             await connection.execute("rollback")
         await fill(connection)
-        await connection.execute(query("begin"))
+        await connection.execute(begin)
         (explained,) = json.loads(await connection.fetchval(f"explain (format json) {execute}"))
         await connection.execute("rollback")
     found = list(nodes(explained["Plan"]))

@@ -50,7 +50,7 @@ class Memory:
         return {patient: owned[patient] for patient in patients if patient in owned}
 
     @asynccontextmanager
-    async def transaction(self, *, lock: bool = False) -> AsyncIterator[MemoryTransaction]:
+    async def transaction(self, *, lock: bool = False, single: bool = False) -> AsyncIterator[MemoryTransaction]:
         """A transaction; what is not committed is forgotten."""
         self.fail("begin")
         self.locks.append(lock)

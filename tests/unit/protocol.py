@@ -217,7 +217,7 @@ class Member:
         return {}
 
     @asynccontextmanager
-    async def transaction(self, *, lock: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, lock: bool = False, single: bool = False) -> AsyncIterator[Transaction]:
         transaction = Transaction(self, lock)
         try:
             yield transaction

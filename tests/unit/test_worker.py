@@ -24,6 +24,8 @@ from tests.conftest import own_settings
 from tests.support import PATIENCE, until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TURNS = 4
+"""Of the event loop, that pass at the least between what is fetched and what is fetched next."""
 
 
 def record(offset: int, partition: int = 0, value: bytes = b"v") -> Record:
@@ -142,6 +144,8 @@ class Bench:
         """As the subscriber does it, with what was fetched now."""
         self.fetched()
         await self.worker.offer(records)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     def fetched(self) -> None:
         self.intake.fetched_in, self.intake.fetched_after = self.intake.epoch, self.intake.stops

@@ -35,9 +35,9 @@ class _Imagined:
         return await self.store.owners(patients) | made
 
     @asynccontextmanager
-    async def transaction(self, *, lock: bool = False) -> AsyncIterator[_Unwritten]:
+    async def transaction(self, *, lock: bool = False, single: bool = False) -> AsyncIterator[_Unwritten]:
         """One that is rolled back in any case."""
-        async with self.store.transaction(lock=lock) as transaction:
+        async with self.store.transaction(lock=lock, single=single) as transaction:
             await transaction.only_read()
             yield _Unwritten(self, transaction)
 

@@ -105,6 +105,8 @@ POINTS: dict[str, tuple[type, str, Wrap]] = {
     "after-read": (Transaction, "read", after),
     **{f"before-{name}": (Transaction, method, of_write(table, before)) for name, (method, table) in WRITES.items()},
     **{f"after-{name}": (Transaction, method, of_write(table, after)) for name, (method, table) in WRITES.items()},
+    "before-one": (Transaction, "_write_one", before),
+    "after-one": (Transaction, "_write_one", after),
     "while-committing": (Transaction, "commit", while_committing),
     "after-commit": (Transaction, "commit", after),
     "half-published": (Publisher, "publish", half_way),
