@@ -154,12 +154,21 @@ class Worker:
         while not self._gathered or (self._in_hand is not None and sum(map(_count, self._gathered)) < MUCH):
             self._wake.clear()
             await self._wake.wait()
-        first = self._gathered.popleft()
-        records = list(first.records)
-        while self._gathered and (self._gathered[0].epoch, self._gathered[0].mark) == (first.epoch, first.mark):
-            records += self._gathered.popleft().records
+        return self._with_gathered(self._gathered.popleft())
+
+    def _with_gathered(self, batch: _Batch) -> _Batch:
+        """With what else has gathered of the same assignment, as far as they are one batch at most."""
+        records, size = list(batch.records), batch.size
+        while self._gathered and (self._gathered[0].epoch, self._gathered[0].mark) == (batch.epoch, batch.mark):
+            more = self._gathered[0]
+            if len(records) + len(more.records) > self.settings.batch_max_records:
+                break
+            if size + more.size > self.settings.batch_max_bytes:
+                break
+            records, size = records + list(more.records), size + more.size
+            self._gathered.popleft()
         self._room.set()
-        return replace(first, records=records)
+        return replace(batch, records=records, size=size)
 
     async def run(self) -> None:
         """Work until cancelled, or until going on would do harm."""
@@ -173,7 +182,7 @@ class Worker:
         taking = asyncio.create_task(self._take())
         try:
             while True:
-                batch = await taking
+                batch = await self._whole(await taking)
                 if self._halted:
                     return
                 taking = asyncio.create_task(self._take())
@@ -192,6 +201,16 @@ class Worker:
         if records and self._suspects.quiet(records):
             return replace(batch, records=records, requests=await self.rooms.understand(records))
         return batch
+
+    async def _whole(self, batch: _Batch) -> _Batch:
+        """With what has come since it was understood in advance: that need not wait for another batch."""
+        if batch.requests is None or not self._gathered:
+            return batch
+        whole = self._with_gathered(batch)
+        more = whole.records[len(batch.records) :]
+        if not self._suspects.quiet(more):
+            return replace(whole, requests=None)  # then it is looked at in parts
+        return replace(whole, requests=[*batch.requests, *await self.rooms.understand(more)])
 
     async def _take_in_hand(self, batch: _Batch) -> None:
         hand = _InHand(self, batch.epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -32,6 +33,7 @@ class Store:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        self._releasing: set[asyncio.Task[None]] = set()
 
     def use(self) -> PoolUse:
         """The connections of the pool, now."""
@@ -102,7 +104,10 @@ class Store:
             try:
                 await transaction.end()
             finally:
-                await self._release(connection)
+                # not awaited: the turns of the event loop that the pool takes for it are not the request's
+                releasing = asyncio.create_task(self._release(connection))
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
         return await self._pool.acquire()

@@ -378,7 +378,7 @@ async def test_while_answers_are_published_the_next_batch_is_processed_and_its_a
         await until(lambda: processed == [0, 1] and at.rooms.understood == [0, 1, 2])
         assert (at.publisher.asked, len(at.worker._gathered)) == (1, 1)
         at.publisher.open.set()
-        await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 3}, {0: 4}])
+        await until(lambda: at.intake.committed == [{0: 1}, {0: 2}, {0: 4}])  # what came since is not left for another
     assert at.publisher.published == [0, 1, 2, 3]
     assert at.rooms.understood == [0, 1, 2, 3]
 
@@ -600,6 +600,37 @@ async def test_much_is_understood_while_another_batch_is_in_hand() -> None:
         await at.offer(record(module.MUCH + 1))
         await until(lambda: at.rooms.understood[-1] == module.MUCH + 1)
         assert at.publisher.published == []
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    ("partition", "settings", "expected"),
+    [
+        (0, {}, [[0], [1], [2, 3, 4, 5]]),
+        (0, {"batch_max_records": 3}, [[0], [1], [2, 3, 4], [5]]),
+        (1, {}, [[0], [1], [2, 3, 4, 5]]),  # whose first batch has yet to be noted
+    ],
+)
+async def test_what_comes_after_a_batch_was_understood_in_advance_still_joins_it(
+    partition: int, settings: dict[str, int], expected: list[list[int]]
+) -> None:
+    batches: list[list[int]] = []
+    async with bench(noting(batches), **settings) as at:
+        at.publisher.open.clear()
+        await at.offer(record(0))
+        await until(lambda: at.publisher.asked)
+        await at.offer(record(1))
+        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.offer(record(2), record(3))
+        await until(lambda: at.rooms.understood == [0, 1, 2, 3])
+        await at.offer(record(4, partition))
+        await at.offer(record(5, partition))
+        assert at.rooms.understood == [0, 1, 2, 3]
+        at.publisher.open.set()
+        await until(lambda: any(places.get(partition) == 6 for places in at.intake.committed))
+    assert batches == expected
+    begun = [next(iter(found)) for what, found in at.rooms.noted if what == "begun"]
+    assert begun == [("t", 0), ("t", 1)][: partition + 1]
 
 
 @pytest.mark.rule("R6.85")
