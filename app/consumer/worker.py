@@ -110,6 +110,8 @@ class Worker:
     """Set when there is more room, and when there may be more to take."""
     _suspects: Suspects = field(init=False)
     _in_hand: _InHand | None = None
+    _trouble: BaseException | None = None
+    """What ended the batch that was in hand, if not its answers."""
     _publication: asyncio.Task[None] | None = None
     """Of the batch before the one in hand."""
     _halted: bool = False
@@ -152,6 +154,8 @@ class Worker:
     async def _next(self) -> _Batch:
         """What has gathered, as soon as no batch is in hand, or it is much."""
         while not self._gathered or (self._in_hand is not None and sum(map(_count, self._gathered)) < MUCH):
+            if self._trouble is not None:
+                raise self._trouble
             self._wake.clear()
             await self._wake.wait()
         return self._with_gathered(self._gathered.popleft())
@@ -179,20 +183,21 @@ class Worker:
                 self._publication.cancel()
 
     async def _run(self) -> None:
-        taking = asyncio.create_task(self._take())
+        # no task for each step: a request that comes alone would wait for the turns that the event loop takes between
         try:
-            while True:
-                batch = await self._whole(await taking)
-                if self._halted:
-                    return
-                taking = asyncio.create_task(self._take())
-                if not self._stopping:
-                    await self._take_in_hand(batch)
+            while not self._halted:
+                batch = await self._take()
+                await self._put_down()
+                if not (self._halted or self._stopping):
+                    self._take_in_hand(await self._whole(batch))
         except Exception as error:  # noqa: BLE001 - it would end the process, and the next one too
+            with contextlib.suppress(Exception):  # one is told
+                await self._put_down()
             self._halt(error)
             await self._published()
         finally:
-            taking.cancel()
+            if (hand := self._in_hand) is not None and hand.task is not None:
+                hand.task.cancel()
 
     async def _take(self) -> _Batch:
         """The next batch, understood while the one before it is in hand, unless a killer could be in it."""
@@ -212,20 +217,25 @@ class Worker:
             return replace(whole, requests=None)  # then it is looked at in parts
         return replace(whole, requests=[*batch.requests, *await self.rooms.understand(more)])
 
-    async def _take_in_hand(self, batch: _Batch) -> None:
-        hand = _InHand(self, batch.epoch)
-        hand.task = asyncio.create_task(self._answer(batch, hand))
-        self._in_hand = hand
+    def _take_in_hand(self, batch: _Batch) -> None:
+        self._in_hand = hand = _InHand(self, batch.epoch)
         self._be_patient(len(batch.records) >= MUCH)
-        try:
+        hand.task = asyncio.create_task(self._answer(batch, hand))
+        hand.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_hand = None
+        if not task.cancelled():
+            self._trouble = task.exception()
+        self._be_patient(False)
+        self._wake.set()
+
+    async def _put_down(self) -> None:
+        """Wait for the batch in hand. Raises what ended it."""
+        if (hand := self._in_hand) is not None and hand.task is not None:
             await asyncio.wait({hand.task})
-            if not hand.task.cancelled() and (error := hand.task.exception()) is not None:
-                raise error
-        finally:
-            hand.task.cancel()
-            self._in_hand = None
-            self._be_patient(False)
-            self._wake.set()
+        if self._trouble is not None:
+            raise self._trouble
 
     def _be_patient(self, patient: bool) -> None:
         if self.intake is not None:
