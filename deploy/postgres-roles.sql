@@ -72,6 +72,10 @@ begin
         execute format('alter role %I set log_min_messages = log', name);
         execute format('alter role %I set log_parameter_max_length = 0', name);
         execute format('alter role %I set log_parameter_max_length_on_error = 0', name);
+        -- A plan that is made for values has them in it.
+        execute format('alter role %I set debug_print_parse = off', name);
+        execute format('alter role %I set debug_print_rewritten = off', name);
+        execute format('alter role %I set debug_print_plan = off', name);
     end loop;
 end
 $$;

@@ -114,6 +114,20 @@ async def test_nothing_has_the_server_log_a_statement_of_the_reader_which_may_ho
         assert {name: await connection.fetchval(f"show {name}") for name in UNLOGGED} == UNLOGGED
 
 
+@pytest.mark.parametrize("role", [MIGRATOR, WORKER, READER])
+async def test_a_database_that_prints_plans_prints_none_of_these_roles_with_the_values_in_them(
+    database_url: str, role: str
+) -> None:
+    printed = ("debug_print_parse", "debug_print_rewritten", "debug_print_plan")
+    async with admin(database_url) as superuser:
+        for name in printed:
+            await superuser.execute(
+                f"alter database {await superuser.fetchval('select current_database()')} set {name} = on"
+            )
+    async with admin(as_role(database_url, role)) as connection:
+        assert [await connection.fetchval(f"show {name}") for name in printed] == ["off"] * 3
+
+
 async def test_a_table_of_a_later_version_is_the_owners_and_the_readers(database_url: str) -> None:
     async with admin(as_role(database_url, MIGRATOR)) as connection:
         await connection.execute("create table later (x text)")
