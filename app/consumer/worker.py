@@ -136,7 +136,7 @@ class Worker:
         epoch, mark = intake.fetched_in, intake.fetched_after
         for part, size in _split(records, self.settings.batch_max_bytes):
             batch = _Batch(part, epoch, mark, size)
-            while self._gathered and not self._fits(batch):
+            while self._gathered and not self._fits(*self._gathered, batch):
                 self._room.clear()
                 try:
                     await within(self._room.wait(), KEEP_ALIVE_SECONDS)
@@ -146,9 +146,9 @@ class Worker:
             self._wake.set()
             await asyncio.sleep(0)  # the batch is taken before more is fetched
 
-    def _fits(self, batch: _Batch) -> bool:
-        """Whether it and what has gathered are one batch at most."""
-        count, size = (sum(map(of, (*self._gathered, batch))) for of in (_count, _size))
+    def _fits(self, *batches: _Batch) -> bool:
+        """Whether these are one batch at most."""
+        count, size = (sum(map(of, batches)) for of in (_count, _size))
         return count <= self.settings.batch_max_records and size <= self.settings.batch_max_bytes
 
     async def _next(self) -> _Batch:
@@ -162,17 +162,14 @@ class Worker:
 
     def _with_gathered(self, batch: _Batch) -> _Batch:
         """With what else has gathered of the same assignment, as far as they are one batch at most."""
-        records, size = list(batch.records), batch.size
+        parts = [batch]
         while self._gathered and (self._gathered[0].epoch, self._gathered[0].mark) == (batch.epoch, batch.mark):
-            more = self._gathered[0]
-            if len(records) + len(more.records) > self.settings.batch_max_records:
+            if not self._fits(*parts, self._gathered[0]):
                 break
-            if size + more.size > self.settings.batch_max_bytes:
-                break
-            records, size = records + list(more.records), size + more.size
-            self._gathered.popleft()
+            parts.append(self._gathered.popleft())
         self._room.set()
-        return replace(batch, records=records, size=size)
+        records = [record for part in parts for record in part.records]
+        return replace(batch, records=records, size=sum(map(_size, parts)))
 
     async def run(self) -> None:
         """Work until cancelled, or until going on would do harm."""

@@ -147,6 +147,14 @@ class Bench:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
+    async def busy(self) -> None:
+        """Two batches of one record: one being published, and one in hand that waits for it."""
+        self.publisher.open.clear()
+        await self.offer(record(0))
+        await until(lambda: self.publisher.asked)
+        await self.offer(record(1))
+        await until(lambda: self.worker._in_hand and self.worker._in_hand.past_gate)
+
     def fetched(self) -> None:
         self.intake.fetched_in, self.intake.fetched_after = self.intake.epoch, self.intake.stops
 
@@ -347,11 +355,7 @@ async def test_a_stopped_partition_that_is_taken_away_is_no_longer_told_of_nor_m
 @pytest.mark.rule("R6.75")
 async def test_on_the_order_to_stop_the_batches_in_hand_are_finished_and_nothing_else_begun() -> None:
     async with bench() as at:
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         await at.offer(record(2))
         finishing = asyncio.create_task(at.worker.finish())
         await asyncio.sleep(0)
@@ -404,11 +408,7 @@ async def test_what_was_processed_while_its_partition_stopped_is_not_published_b
 async def test_behind_an_answer_that_fails_while_all_is_let_go_nothing_is_published_or_committed(end: str) -> None:
     async with bench() as at:
         at.publisher.refused = {0}
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         ending = asyncio.create_task(getattr(at.worker, end)())
         await asyncio.sleep(0)
         at.publisher.open.set()
@@ -557,11 +557,7 @@ async def test_what_comes_one_by_one_while_a_batch_is_in_hand_gathers_to_one_wit
 ) -> None:
     batches: list[list[int]] = []
     async with bench(noting(batches), **settings) as at:
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         more = asyncio.gather(*(at.offer(record(offset, value=b"v" * 400)) for offset in (2, 3, 4)))
         await until(lambda: len(at.worker._gathered) == len(expected[2]))
         assert at.rooms.understood == [0, 1]
@@ -575,11 +571,7 @@ async def test_what_comes_one_by_one_while_a_batch_is_in_hand_gathers_to_one_wit
 async def test_what_was_fetched_in_different_times_does_not_gather_to_one_batch(what: str) -> None:
     batches: list[list[int]] = []
     async with bench(noting(batches)) as at:
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         await at.offer(record(2))
         setattr(at.intake, what, getattr(at.intake, what) + 1)
         await at.offer(record(3))
@@ -591,11 +583,7 @@ async def test_what_was_fetched_in_different_times_does_not_gather_to_one_batch(
 
 async def test_much_is_understood_while_another_batch_is_in_hand() -> None:
     async with bench() as at:
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         await at.offer(*(record(offset) for offset in range(2, module.MUCH + 1)))
         await at.offer(record(module.MUCH + 1))
         await until(lambda: at.rooms.understood[-1] == module.MUCH + 1)
@@ -616,11 +604,7 @@ async def test_what_comes_after_a_batch_was_understood_in_advance_still_joins_it
 ) -> None:
     batches: list[list[int]] = []
     async with bench(noting(batches), **settings) as at:
-        at.publisher.open.clear()
-        await at.offer(record(0))
-        await until(lambda: at.publisher.asked)
-        await at.offer(record(1))
-        await until(lambda: at.worker._in_hand and at.worker._in_hand.past_gate)
+        await at.busy()
         await at.offer(record(2), record(3))
         await until(lambda: at.rooms.understood == [0, 1, 2, 3])
         await at.offer(record(4, partition))
