@@ -107,8 +107,13 @@ class FakeRooms:
     noted: list[Any] = field(default_factory=list)
 
     understood: list[int] = field(default_factory=list)
+    too_early: list[int] = field(default_factory=list)
+    """What was looked at before the assignment of its partition was noted: if it killed, nobody would know."""
 
     async def understand(self, records: Sequence[Record]) -> list[Asked]:
+        begun = {partition for what, *found in self.noted if what == "begun" for partition in found[0]}
+        places = {record.position.offset: (record.position.topic, record.position.partition) for record in records}
+        self.too_early += [offset for offset, partition in places.items() if partition not in begun]
         self.understood += [record.position.offset for record in records]
         return [Asked(record) for record in records]
 
@@ -615,6 +620,7 @@ async def test_what_comes_after_a_batch_was_understood_in_advance_still_joins_it
     assert batches == expected
     begun = [next(iter(found)) for what, found in at.rooms.noted if what == "begun"]
     assert begun == [("t", 0), ("t", 1)][: partition + 1]
+    assert at.rooms.too_early == []
 
 
 @pytest.mark.rule("R6.85")
